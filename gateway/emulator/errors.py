@@ -1,0 +1,59 @@
+"""Descope's error shape, `{errorCode, errorDescription, errorMessage}`, and the few codes that are public.
+
+Where Descope's own code is not known, the emulator answers `EMU` and the status, so that nobody takes a made-up code
+for one of Descope's.
+"""
+
+from http import HTTPStatus
+
+BAD_REQUEST = "E011001"
+INVALID_ARGUMENT = "E011002"
+NOT_VALID = "E011003"
+MISSING_ARGUMENT = "E011004"
+ALREADY_EXISTS = "E062107"
+NO_SUCH_PERSON = "E112102"
+RATE_LIMITED = "E130429"
+
+
+class ApiError(Exception):
+    """One answer of the API other than success; `description` is sent to the client and never holds a credential."""
+
+    def __init__(self, status: int, description: str, *, code: str = "") -> None:
+        super().__init__(description)
+        self.status = status
+        self.description = description
+        self.code = code or own_code(status)
+
+
+def own_code(status: int) -> str:
+    """The code for what Descope's own code is not known for."""
+    return RATE_LIMITED if status == HTTPStatus.TOO_MANY_REQUESTS else f"EMU{status}"
+
+
+def error_body(status: int, code: str, description: str) -> dict[str, object]:
+    """The body of an error as Descope's clients read it."""
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Unassigned status"
+    return {"errorCode": code, "errorDescription": description, "errorMessage": phrase}
+
+
+def invalid(description: str) -> ApiError:
+    """An argument that is there and wrong."""
+    return ApiError(400, description, code=INVALID_ARGUMENT)
+
+
+def not_valid(description: str) -> ApiError:
+    """An argument that is well-formed and refused by a rule, such as a password against the policy."""
+    return ApiError(400, description, code=NOT_VALID)
+
+
+def missing(name: str) -> ApiError:
+    """An argument that has to be there and is not."""
+    return ApiError(400, f"The field {name!r} is missing", code=MISSING_ARGUMENT)
+
+
+def unauthenticated(description: str) -> ApiError:
+    """A credential that is absent, unknown, spent or expired."""
+    return ApiError(401, description)
