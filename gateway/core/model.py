@@ -1,0 +1,530 @@
+"""The nouns that the rest of the gateway speaks in. Values only; where only one module may make them, that is said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Protocol, Self
+
+Network = IPv4Network | IPv6Network
+
+
+class Reason(StrEnum):
+    """Why a request was refused: one word for the answer, the log and the metrics, each with its one status."""
+
+    status: int
+
+    def __new__(cls, word: str, status: int) -> Self:
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.status = status
+        return member
+
+    NO_CREDENTIALS = ("no_credentials", 401)
+    TOKEN_MALFORMED = ("token_malformed", 401)
+    TOKEN_UNKNOWN_KEY = ("token_unknown_key", 401)
+    TOKEN_BAD_SIGNATURE = ("token_bad_signature", 401)
+    TOKEN_EXPIRED = ("token_expired", 401)
+    TOKEN_NOT_YET_VALID = ("token_not_yet_valid", 401)
+    TOKEN_WRONG_ISSUER = ("token_wrong_issuer", 401)
+    TOKEN_WRONG_AUDIENCE = ("token_wrong_audience", 401)
+    TOKEN_WRONG_KIND = ("token_wrong_kind", 401)
+    SESSION_REVOKED = ("session_revoked", 401)
+    REFRESH_REFUSED = ("refresh_refused", 401)
+    ACCESS_KEY_REFUSED = ("access_key_refused", 401)
+    AMBIGUOUS_CREDENTIALS = ("ambiguous_credentials", 400)
+    BAD_TARGET = ("bad_target", 400)
+    BAD_REQUEST = ("bad_request", 400)
+    LOGIN_STATE_INVALID = ("login_state_invalid", 400)
+    ROLE_MISSING = ("role_missing", 403)
+    PERMISSION_MISSING = ("permission_missing", 403)
+    TENANT_MISMATCH = ("tenant_mismatch", 403)
+    CLAIM_MISMATCH = ("claim_mismatch", 403)
+    KEY_NOT_ALLOWED = ("key_not_allowed", 403)
+    CLIENT_NOT_ALLOWED = ("client_not_allowed", 403)
+    WRONG_CREDENTIAL_KIND = ("wrong_credential_kind", 403)
+    CROSS_SITE = ("cross_site", 403)
+    NO_ROUTE = ("no_route", 404)
+    NOT_FOUND = ("not_found", 404)
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405)
+    BODY_TOO_LARGE = ("body_too_large", 413)
+    HEADERS_TOO_LARGE = ("headers_too_large", 431)
+    RATE_LIMITED = ("rate_limited", 429)
+    IDENTITY_PROVIDER_BUSY = ("identity_provider_busy", 503)
+    IDENTITY_PROVIDER_UNAVAILABLE = ("identity_provider_unavailable", 503)
+    UPSTREAM_BUSY = ("upstream_busy", 503)
+    STOPPING = ("stopping", 503)
+    UPSTREAM_UNREACHABLE = ("upstream_unreachable", 502)
+    UPSTREAM_BAD_REPLY = ("upstream_bad_reply", 502)
+    UPSTREAM_TIMEOUT = ("upstream_timeout", 504)
+    INTERNAL_ERROR = ("internal_error", 500)
+
+
+class Kind(StrEnum):
+    """What a caller proved itself with."""
+
+    SESSION = "session"
+    ACCESS_KEY = "access_key"
+
+
+class Auth(StrEnum):
+    """What a route asks for. A route that says nothing asks for a session."""
+
+    PUBLIC = "public"
+    OPTIONAL = "optional"
+    SESSION = "session"
+    ACCESS_KEY = "access_key"
+    ANY = "any"
+
+    @property
+    def takes_keys(self) -> bool:
+        return self is Auth.ACCESS_KEY or self is Auth.ANY
+
+    @property
+    def takes_sessions(self) -> bool:
+        return self is not Auth.ACCESS_KEY and self is not Auth.PUBLIC
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One request target in its only spelling. Made by `target.canonical` alone.
+
+    path: what is matched, decided on and sent: percent-encoded, unreserved characters plain, escapes in capitals.
+    segments: the same path split at its slashes and decoded; a trailing slash leaves a last empty segment.
+    query: the raw query without its question mark; None where there was none, "" for a bare question mark.
+    """
+
+    path: str
+    segments: tuple[str, ...]
+    query: str | None = None
+
+    @property
+    def text(self) -> str:
+        return self.path if self.query is None else f"{self.path}?{self.query}"
+
+
+# Header lines as they came: (lower-cased name, name, value), all bytes, in order.
+HeaderLine = tuple[bytes, bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """Everything about a request that a decision may look at. Made by a door, through `facts.gather`.
+
+    authority: the Host header as sent; host: its name in lower case, no port, no trailing dot ("" for HTTP/1.0
+    without one).
+    peer: the address that opened the connection; client: the one believed to have sent the request (from a trusted
+    proxy's X-Forwarded-For, else the peer). scheme: "http" or "https", as the client sees us.
+    named: header values by lower-cased name, in order of arrival.
+    """
+
+    method: str
+    target: Target
+    authority: str
+    host: str
+    scheme: str
+    peer: str
+    client: str
+    headers: tuple[HeaderLine, ...]
+    named: Mapping[bytes, tuple[bytes, ...]]
+    http10: bool = False
+
+    def one(self, name: bytes) -> bytes | None:
+        """The first value of header `name` (lower case), None where it is absent."""
+        values = self.named.get(name)
+        return values[0] if values else None
+
+    @property
+    def is_upgrade(self) -> bool:
+        return b"upgrade" in self.named and any(
+            part.strip().lower() == b"upgrade"
+            for line in self.named.get(b"connection", ())
+            for part in line.split(b",")
+        )
+
+
+# --- callers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """Roles and permissions held in one place (the project, or one tenant), in the token's order."""
+
+    roles: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified session token: genuine, ours, a session; its currency is asked with the clock. Made by `tokens` alone.
+
+    tenants: None where the token has no `tenants` claim, which is not the same as none listed.
+    claims: the root claims, for conditions and templates; never `nsec`. digest: SHA-256 of the token.
+    """
+
+    kind: Kind
+    subject: str
+    issued_at_s: int
+    not_before_s: int
+    expires_at_s: int
+    project: Grants
+    tenants: Mapping[str, Grants] | None
+    selected_tenant: str | None
+    claims: Mapping[str, Any]
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What is known of a caller beside the token: from the sign-in or renewal answer, or one question to Descope."""
+
+    email: str = ""
+    name: str = ""
+
+
+NOBODY = Person()
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A verified refresh token: genuine and ours; whether it is current is asked with the clock. Made by `tokens`."""
+
+    subject: str
+    issued_at_s: int
+    not_before_s: int
+    expires_at_s: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request brought to prove itself, unverified. Made by `credentials.find`.
+
+    bearer: a JWT sent as bearer. sessions, refreshes: every copy of the cookies, split ones joined. access_keys: opaque
+    secrets, different ones only; found only on routes that take keys.
+    """
+
+    bearer: str | None = field(default=None, repr=False)
+    sessions: tuple[str, ...] = field(default=(), repr=False)
+    refreshes: tuple[str, ...] = field(default=(), repr=False)
+    access_keys: tuple[str, ...] = field(default=(), repr=False)
+
+
+# --- routes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`any` of these and `all` of those; an empty half asks for nothing."""
+
+    any: tuple[str, ...] = ()
+    all: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RolesHeld:
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionsHeld:
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimHeld:
+    """Root claim `name` is, or is a list with, one of `any` and each of `all`; values compare with their type."""
+
+    name: str
+    any: tuple[str | int | bool, ...] = ()
+    all: tuple[str | int | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientWithin:
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyIdIn:
+    ids: frozenset[str]
+
+
+# Closed on purpose: `policy` names every member, and the type checker notices a missing one.
+Condition = RolesHeld | PermissionsHeld | ClaimHeld | ClientWithin | KeyIdIn
+
+
+@dataclass(frozen=True, slots=True)
+class PathCapture:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostLabel:
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantTenant:
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedTenant:
+    """The token's own `dct`."""
+
+
+TenantSource = PathCapture | HostLabel | ConstantTenant | SelectedTenant
+
+
+class Per(StrEnum):
+    """Whose allowance a limit counts."""
+
+    CLIENT = "client"
+    SUBJECT = "subject"
+    ACCESS_KEY = "access_key"
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One request every `every_ns` nanoseconds, `burst` of them at once after a rest."""
+
+    every_ns: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    name: str
+    rate: Rate
+    per: Per
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. connect: to the upstream; response: until its head; idle: between two pieces of a body."""
+
+    connect_s: float = 2.0
+    response_s: float = 30.0
+    idle_s: float = 60.0
+
+
+class ForwardToken(StrEnum):
+    """Whether the verified session token travels on, and how."""
+
+    NO = "false"
+    BEARER = "bearer"
+    COOKIE = "cookie"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The service behind, as the route file names it.
+
+    Either socket_path (unix) or address and port. authority: what `host: upstream` sends as Host. base_path: a path
+    that stands before every forwarded path, without trailing slash.
+    """
+
+    name: str
+    authority: str
+    address: str = ""
+    port: int = 0
+    socket_path: str = ""
+    tls: bool = False
+    base_path: str = ""
+    keep_host: bool = True
+    hold_on_retry_after: bool = False
+    forward_token: ForwardToken = ForwardToken.NO
+    profile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Which other origins may read a route's replies. origins: exact, in lower case, or ("*",)."""
+
+    origins: tuple[str, ...]
+    methods: tuple[str, ...] = ("GET", "HEAD", "POST")
+    headers: tuple[str, ...] = ()
+    credentials: bool = False
+    max_age_s: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A header value with holes: literal text and names in turn, beginning and ending with text.
+
+    Names: identity.subject, identity.email, identity.name, identity.tenant, identity.method, identity.key_id,
+    identity.roles, identity.permissions, identity.claims.NAME, path.NAME, request.id, request.host, request.client.
+    """
+
+    texts: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderRules:
+    """What a route changes in the forwarded request: `remove` (lower-cased names) first, then `set`."""
+
+    set: tuple[tuple[str, Template], ...] = ()
+    remove: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOptions:
+    """What goes along when an access key is exchanged. claims: the custom claims as canonical JSON, "" for none."""
+
+    claims: str = ""
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One compiled rule of the route file. Made by `routefile` alone.
+
+    host: exact name, "*.name", or "" for any. methods: None for all; GET brings HEAD with it. tenant_from: where the
+    tenant to decide by is read, None where tenants play no part. strip_prefix: "" for none.
+    """
+
+    id: str
+    path: str
+    upstream: Upstream
+    host: str = ""
+    methods: frozenset[str] | None = None
+    auth: Auth = Auth.SESSION
+    tenant_from: TenantSource | None = None
+    conditions: tuple[Condition, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    max_body_bytes: int = 10 * 1024 * 1024
+    strip_prefix: str = ""
+    header_rules: HeaderRules = HeaderRules()
+    cors: Cors | None = None
+    exchange: ExchangeOptions = ExchangeOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A route and what its pattern caught (names to decoded segments)."""
+
+    route: Route
+    captures: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodMismatch:
+    """The path has routes, none for this method; `allow` is what they take, sorted."""
+
+    allow: tuple[str, ...]
+
+
+# --- settings of the whole gateway ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CookieRules:
+    """How our cookies are spelt. same_site: "lax", "strict" or "none". domain: "" for host-only."""
+
+    session: str = "DS"
+    refresh: str = "DSR"
+    secure: bool = True
+    same_site: str = "lax"
+    domain: str = ""
+    path: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a token must say to be ours. audience: accepted `aud` values; empty: none or the project id."""
+
+    project_id: str
+    audience: tuple[str, ...] = ()
+    leeway_s: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRules:
+    """public_urls: origins ("https://app.example.com", no path). hosts: canonical names, empty for all."""
+
+    public_urls: tuple[str, ...]
+    hosts: frozenset[str] = frozenset()
+    trusted_proxies: tuple[Network, ...] = ()
+    cookies: CookieRules = CookieRules()
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRules:
+    """grace_s: how long a delivered result still answers the old token. ahead_s: how long before expiry to renew."""
+
+    grace_s: float = 30.0
+    ahead_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeyRules:
+    """remember_s: how long an exchange answers for its key; max_stale_s: the same while Descope cannot be asked."""
+
+    remember_s: float = 60.0
+    max_stale_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownRules:
+    """delay_s: not ready, still serving; grace_s: no new requests, what runs may finish."""
+
+    delay_s: float = 0.0
+    grace_s: float = 15.0
+
+
+# --- decisions ------------------------------------------------------------------------------------------------------
+
+
+class SetCookies(Protocol):
+    """Cookies of a renewed session that go out with whatever answers the request, a refusal included."""
+
+    async def settled(self) -> tuple[bytes, ...]:
+        """Values of the `Set-Cookie` lines, the newest there are when the head is about to be written; () for none."""
+
+    def written(self) -> None:
+        """To be called once the reply that carried them has been written completely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Proof that `match.route` let the caller through; `upstream` forwards nothing without it. Made by `policy` alone.
+
+    identity: None only where the route is public, or optional and nobody signed in. tenant: the one decided by.
+    token: the verified session JWT behind the identity, "" where there is none; for upstreams that ask for it.
+    """
+
+    match: Match
+    identity: Identity | None
+    tenant: str | None = None
+    person: Person = NOBODY
+    token: str = field(default="", repr=False)
+    set_cookies: SetCookies | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A refusal, complete enough to be written to the client.
+
+    retry_after_s: whole seconds, rounded up. allow: for 405. detail: one sentence for people, free of client text.
+    """
+
+    reason: Reason
+    route: Route | None = None
+    retry_after_s: int | None = None
+    allow: tuple[str, ...] = ()
+    detail: str = ""
+    set_cookies: SetCookies | None = None
+
+    @property
+    def status(self) -> int:
+        return self.reason.status
+
+
+Decision = Admit | Refuse
