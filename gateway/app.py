@@ -1,0 +1,192 @@
+"""Builds the gateway from its settings, starts it and stops it; the admin listener stands here too.
+
+The public listener and the admin listener share nothing but this process: what operators ask is answered on its own
+address, by exact path, and nothing there is ever forwarded.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import http_parser, web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway.clock import Clock, SystemClock
+from gateway.core import tokens
+from gateway.core.errors import ConfigError
+from gateway.core.limits import Allowances
+from gateway.core.model import Reason
+from gateway.doors.client import Listener
+from gateway.doors.proxy import Inside, ProxyDoor
+from gateway.doors.signin import SignIn
+from gateway.gate import Gate
+from gateway.holds import Holds
+from gateway.idp import IdentityProvider
+from gateway.keyring import Keyring
+from gateway.rests import Rests
+from gateway.routefile import Config
+from gateway.sessions import SessionRules, Sessions
+from gateway.tasks import Tasks
+from gateway.telemetry import Metrics, RequestLog, log
+from gateway.upstream import Upstreams
+
+_BACKLOG = 1024
+# Signed by nobody, for nobody: if this ever verifies, the gateway must not serve.
+_FORGED = "eyJhbGciOiJub25lIiwia2lkIjoieCIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsInN1YiI6IlUyeCJ9.AA"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Gateway:
+    """One gateway: construct, `start`, `stop`. Nothing is listened on and nobody asked before `start`."""
+
+    def __init__(self, config: Config, *, log_form: str = "json", clock: Clock | None = None) -> None:
+        _refuse_slow_parser()
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.metrics = Metrics()
+        self.tasks = Tasks()
+        self.request_log = RequestLog(log_form, sys.stdout, self.clock.now_s)
+        self._draining = False
+        self._stopping = False
+        self._runners: list[web.ServerRunner] = []
+        metrics = self.metrics
+        rests = Rests(self.clock, lambda operation, seconds: metrics.idp_rest.labels(operation).set(seconds))
+        self.idp = IdentityProvider(
+            config.tokens,
+            config.base_url,
+            self.clock,
+            observe=lambda operation, outcome: metrics.idp_requests.labels(operation, outcome).inc(),
+        )
+        self.keyring = Keyring(self.idp, rests, self.tasks, self.clock, self._warn_of_emulator)
+        rules = SessionRules(config.tokens, config.refresh, config.access_keys, config.server.cookies)
+        self.sessions = Sessions(
+            rules,
+            idp=self.idp,
+            keyring=self.keyring,
+            rests=rests,
+            tasks=self.tasks,
+            clock=self.clock,
+            observe=_observer(metrics),
+        )
+        self.upstreams = Upstreams(self.clock, self.tasks)
+        gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
+        inside = Inside(
+            gate=gate,
+            sign_in=SignIn(self.sessions, config.server, config.login_url),
+            upstreams=self.upstreams,
+            holds=Holds(self.clock),
+            server=config.server,
+            project_id=config.tokens.project_id,
+            login_url=config.login_url,
+            metrics=metrics,
+            request_log=self.request_log,
+            tasks=self.tasks,
+            clock=self.clock,
+            is_draining=lambda: self._draining,
+        )
+        self.door = ProxyDoor(inside)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.keyring.is_ready and not self._stopping
+
+    async def start(self, listen: Address, admin: Address | None) -> tuple[Address, Address | None]:
+        """Listen, and fetch the signing keys meanwhile; returns the bound addresses. Raises ConfigError or OSError."""
+        for warning in self.config.warnings:
+            log.warning(warning)
+        self.metrics.reload_success.set(1)
+        self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
+        self.tasks.spawn(self.keyring.keep_fresh(), "keep the signing keys fresh")
+        public = await self._listen(Listener(self.door.serve, self.door.unreadable), listen)
+        private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
+        self.tasks.spawn(self._self_test(), "self-test")
+        log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)
+        return public, private
+
+    async def _listen(self, server: web.Server, address: Address) -> Address:
+        grace_s = self.config.shutdown.grace_s
+        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=grace_s)
+        await runner.setup()
+        site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG)
+        try:
+            await site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runners.append(runner)
+        host, port = runner.addresses[0][:2]
+        return Address(host, port)
+
+    async def _self_test(self) -> None:
+        """A token that nobody signed must not verify; if it does, nothing is safe and the process ends."""
+        keys = await self.keyring.ready()
+        if not isinstance(tokens.session(_FORGED, keys, self.config.tokens), Reason):
+            log.critical("self-test failed: a forged token verified")
+            sys.exit(70)
+
+    async def stop(self) -> None:
+        """Not ready at once; after `shutdown.delay` no new connections; what runs may end within `shutdown.grace`."""
+        self._stopping = True
+        if self.config.shutdown.delay_s:
+            await asyncio.sleep(self.config.shutdown.delay_s)
+        self._draining = True
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+        self.upstreams.close()
+        await self.tasks.close()
+        await self.idp.close()
+        self.request_log.flush()
+        log.info("stopped")
+
+    async def _admin(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        match request.raw_path:
+            case "/healthz":
+                return web.Response(text="alive\n")
+            case "/readyz":
+                why = "ready" if self.is_ready else ("stopping" if self._stopping else "no signing keys yet")
+                return web.Response(text=f"{why}\n", status=200 if self.is_ready else 503)
+            case "/metrics":
+                body = generate_latest(self.metrics.registry)
+                return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+            case _:
+                return web.Response(status=404, text="not found\n")
+
+    def _warn_of_emulator(self) -> None:
+        log.warning(
+            "DESCOPE IS AN EMULATOR: anybody can sign in as anybody. For a developer's machine only.",
+            base_url=self.idp.base_url,
+        )
+
+
+def _observer(metrics: Metrics) -> Callable[[str, str], None]:
+    counters = {"token_cache": metrics.token_cache, "refresh": metrics.refreshes, "exchange": metrics.key_exchanges}
+    hit = metrics.token_cache.labels("hit").inc
+    miss = metrics.token_cache.labels("miss").inc
+
+    def observe(event: str, outcome: str) -> None:
+        if event == "token_cache":
+            (hit if outcome == "hit" else miss)()
+        else:
+            counters[event].labels(outcome).inc()
+
+    return observe
+
+
+def _refuse_slow_parser() -> None:
+    """aiohttp's parser in Python accepts HTTP versions and chunk sizes that no parser should."""
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise ConfigError(
+            ("aiohttp runs without its C parser; install a wheel for this platform and unset AIOHTTP_NO_EXTENSIONS",)
+        )

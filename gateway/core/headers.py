@@ -1,0 +1,339 @@
+"""What goes to the upstream, and what comes back.
+
+Lines travel as the bytes that came. A line is left out when it is ours to say (identity, forwarded family, request id),
+when it belongs to one connection only (hop-by-hop, RFC 9110 section 7.6.1, and whatever `Connection` names), or when it
+carries one of our credentials. Names are judged in their folded spelling, `_` and `.` read as `-`, because the services
+behind are often of the CGI and WSGI kind, which cannot tell them apart.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gateway.core.credentials import ours, without_ours
+from gateway.core.model import (
+    Admit,
+    CookieRules,
+    ForwardToken,
+    Grants,
+    HeaderLine,
+    Identity,
+    Kind,
+    RequestFacts,
+    Route,
+    Template,
+)
+from gateway.core.policy import tenant_grants
+from gateway.core.tokens import claims_our_issuer, is_jwt
+
+Line = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding"
+    b" upgrade http2-settings".split()
+)
+FORWARDED_FAMILY = frozenset(
+    b"forwarded x-real-ip x-original-url x-rewrite-url x-original-uri x-original-method x-client-ip x-cluster-client-ip"
+    b" true-client-ip cf-connecting-ip".split()
+)
+# A service that obeys one of these would run another method than the one that was judged.
+METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-override".split())
+_OURS = (b"x-auth-", b"x-forwarded-", b"x-gateway-")
+_WRITTEN_BY_US = frozenset(b"host content-length expect x-request-id".split())
+_ONLY_OURS = FORWARDED_FAMILY | METHOD_OVERRIDES | _WRITTEN_BY_US
+_ALWAYS_OUR_REPLY = frozenset(b"clear-site-data x-auth-assertion".split())
+_KNOWN_NAMES = 4096  # fates remembered; names come from clients, so the memory is bounded
+
+
+class _Fate(IntEnum):
+    PASS = 0
+    DROP = 1
+    COOKIE = 2
+    AUTHORIZATION = 3
+    API_KEY = 4
+
+
+_CREDENTIAL_FATES = {
+    b"cookie": _Fate.COOKIE,
+    b"authorization": _Fate.AUTHORIZATION,
+    b"x-api-key": _Fate.API_KEY,
+}
+
+
+def folded(name: bytes) -> bytes:
+    """A lower-cased name as a CGI or WSGI service reads it."""
+    return name.replace(b"_", b"-").replace(b".", b"-")
+
+
+def is_ours(name: bytes) -> bool:
+    """Whether a lower-cased request header name, in any spelling, is one that only the gateway may say."""
+    name = folded(name)
+    return name.startswith(_OURS) or name in _ONLY_OURS
+
+
+class RequestWriter:
+    """Writes the heads of forwarded requests for one route; made once for a route, its memory of names is bounded."""
+
+    def __init__(self, route: Route, cookies: CookieRules, project_id: str) -> None:
+        self._route = route
+        self._cookie_rules = cookies
+        self._cookie_names = ours(cookies)
+        self._project_id = project_id
+        rules = route.header_rules
+        self._replaced = {folded(name) for name in rules.remove}
+        self._replaced |= {folded(name.lower().encode("ascii")) for name, _ in rules.set}
+        self._fates: dict[bytes, _Fate] = {}
+
+    def lines(self, facts: RequestFacts, admit: Admit, request_id: str) -> list[bytes]:
+        """Header lines without line ends, `Host` first; framing and hop-by-hop lines are the connection's business."""
+        route = self._route
+        upstream = route.upstream
+        host = facts.authority if upstream.keep_host and facts.authority else upstream.authority
+        out = [b"Host: " + host.encode("latin-1")]
+        nominated = nominated_by(facts.named.get(b"connection", ()))
+        fates = self._fates
+        for lower, name, value in facts.headers:
+            fate = fates.get(lower)
+            if fate is None:
+                fate = self._learn(lower)
+            if fate is _Fate.PASS:
+                if not nominated or lower not in nominated:
+                    out.append(name + b": " + value)
+            elif fate is not _Fate.DROP and lower not in nominated:
+                kept = self._credential(fate, value, admit)
+                if kept:
+                    out.append(name + b": " + kept)
+        out += forwarded_lines(facts, route.strip_prefix)
+        out.append(b"X-Request-Id: " + request_id.encode("ascii"))
+        if admit.identity is not None:
+            out += identity_lines(admit.identity, admit)
+            self._forward_token(out, admit)
+        for header, template in route.header_rules.set:
+            text = _filled(template, facts, admit, request_id)
+            if text:
+                out.append(f"{header}: {text}".encode("ascii"))
+        return out
+
+    def _learn(self, lower: bytes) -> _Fate:
+        name = folded(lower)
+        if name in HOP_BY_HOP or is_ours(name) or name in self._replaced:
+            fate = _Fate.DROP
+        elif name in _CREDENTIAL_FATES:
+            # `X_Api_Key` would reach a folding service under the name that we judged by; only the true name is judged.
+            fate = _CREDENTIAL_FATES[name] if name == lower else _Fate.DROP
+        else:
+            fate = _Fate.PASS
+        if len(self._fates) < _KNOWN_NAMES:
+            self._fates[lower] = fate
+        return fate
+
+    def _credential(self, fate: _Fate, value: bytes, admit: Admit) -> bytes:
+        if fate is _Fate.COOKIE:
+            return without_ours(value, self._cookie_names)
+        takes_keys = self._route.auth.takes_keys
+        if fate is _Fate.API_KEY:
+            return b"" if takes_keys or self._is_our_token(value.strip()) else value
+        scheme, _, token = value.strip().partition(b" ")
+        if scheme.lower() != b"bearer":
+            return value
+        if takes_keys:
+            return b""
+        return b"" if self._is_our_token(token.strip()) else value
+
+    def _is_our_token(self, raw: bytes) -> bool:
+        text = raw.decode("latin-1")
+        return is_jwt(text) and claims_our_issuer(text, self._project_id)
+
+    def _forward_token(self, out: list[bytes], admit: Admit) -> None:
+        if not admit.token:
+            return
+        match self._route.upstream.forward_token:
+            case ForwardToken.BEARER:
+                out[:] = [line for line in out if line[:14].lower() != b"authorization:"]
+                out.append(b"Authorization: Bearer " + admit.token.encode("ascii"))
+            case ForwardToken.COOKIE:
+                pair = f"{self._cookie_rules.session}={admit.token}".encode("ascii")
+                others = [line[8:] for line in out if line[:8].lower() == b"cookie: "]
+                out[:] = [line for line in out if line[:8].lower() != b"cookie: "]
+                out.append(b"Cookie: " + b"; ".join([*others, pair]))
+            case ForwardToken.NO:
+                pass
+
+
+def nominated_by(connection: Iterable[bytes]) -> frozenset[bytes]:
+    """The names that `Connection` lines name, lower-cased; the common `keep-alive` and `close` give the empty set."""
+    names: set[bytes] = set()
+    for line in connection:
+        if line not in (b"keep-alive", b"close", b"Keep-Alive", b"Upgrade"):
+            names.update(part.strip().lower() for part in line.split(b","))
+    return frozenset(names)
+
+
+def forwarded_lines(facts: RequestFacts, prefix: str) -> list[bytes]:
+    """The forwarded family, rebuilt from what we know ourselves (RFC 7239 and its unwritten forebears)."""
+    out = []
+    if facts.client:
+        chain = facts.client if facts.client == facts.peer or not facts.peer else f"{facts.client}, {facts.peer}"
+        node = f'"[{facts.client}]"' if ":" in facts.client else facts.client
+        out.append(f"X-Forwarded-For: {chain}".encode("ascii"))
+        out.append(f"X-Real-IP: {facts.client}".encode("ascii"))
+        forwarded = f"for={node};proto={facts.scheme}"
+    else:
+        forwarded = f"for=unknown;proto={facts.scheme}"
+    out.append(f"X-Forwarded-Proto: {facts.scheme}".encode("ascii"))
+    if facts.authority:
+        _, _, port = facts.authority.rpartition(":")
+        shown = port if port.isdigit() else ("443" if facts.scheme == "https" else "80")
+        out.append(f"X-Forwarded-Host: {facts.authority}".encode("latin-1"))
+        out.append(f"X-Forwarded-Port: {shown}".encode("ascii"))
+        forwarded += f';host="{facts.authority}"'
+    out.append(f"Forwarded: {forwarded}".encode("latin-1"))
+    if prefix:
+        out.append(f"X-Forwarded-Prefix: {prefix}".encode("ascii"))
+    return out
+
+
+# --- identity -------------------------------------------------------------------------------------------------------
+
+_PLAIN = re.compile(r"[ -$&-+\--~]*", re.ASCII)  # printable ASCII without `%` and comma
+
+
+def spelt(text: str) -> str:
+    """A header value that no reader can take apart: `%`, comma, controls and non-ASCII as percent-encoded UTF-8."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return "".join(
+        c if _PLAIN.fullmatch(c) else "".join(f"%{b:02X}" for b in c.encode("utf-8", "surrogatepass")) for c in text
+    )
+
+
+def identity_lines(identity: Identity, admit: Admit) -> list[bytes]:
+    """The `X-Auth-*` lines; what is empty is absent."""
+    grants = _grants_shown(admit)
+    known = (
+        ("X-Auth-Subject", spelt(identity.subject)),
+        ("X-Auth-Email", spelt(_claim_text(identity, "email") or admit.person.email)),
+        ("X-Auth-Name", spelt(_claim_text(identity, "name") or admit.person.name)),
+        ("X-Auth-Roles", ",".join(map(spelt, grants.roles))),
+        ("X-Auth-Permissions", ",".join(map(spelt, grants.permissions))),
+        ("X-Auth-Tenant", spelt(admit.tenant or "")),
+        ("X-Auth-Method", identity.kind.value),
+        ("X-Auth-Key-Id", spelt(identity.subject) if identity.kind is Kind.ACCESS_KEY else ""),
+    )
+    return [f"{name}: {text}".encode("ascii") for name, text in known if text]
+
+
+def _grants_shown(admit: Admit) -> Grants:
+    """What the decision was made by: the tenant's where the route decides by one, else the project's."""
+    identity = admit.identity
+    if identity is None:
+        return Grants()
+    if admit.match.route.tenant_from is None:
+        return identity.project
+    return tenant_grants(identity, admit.tenant) or Grants()
+
+
+def _claim_text(identity: Identity, name: str) -> str:
+    value = identity.claims.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _filled(template: Template, facts: RequestFacts, admit: Admit, request_id: str) -> str:
+    parts = [template.texts[0]]
+    for name, text in zip(template.names, template.texts[1:], strict=True):
+        parts += [spelt(_hole(name, facts, admit, request_id)), text]
+    return "".join(parts)
+
+
+def _hole(name: str, facts: RequestFacts, admit: Admit, request_id: str) -> str:
+    area, _, rest = name.partition(".")
+    if area == "path":
+        return admit.match.captures.get(rest, "")
+    if area == "request":
+        return {"id": request_id, "host": facts.host, "client": facts.client}.get(rest, "")
+    identity = admit.identity
+    if identity is None:
+        return ""
+    if rest.startswith("claims."):
+        value = identity.claims.get(rest.removeprefix("claims."))
+        return str(value) if isinstance(value, str | int) else ""
+    grants = _grants_shown(admit)
+    known: Mapping[str, Callable[[], str]] = {
+        "subject": lambda: identity.subject,
+        "email": lambda: _claim_text(identity, "email") or admit.person.email,
+        "name": lambda: _claim_text(identity, "name") or admit.person.name,
+        "tenant": lambda: admit.tenant or "",
+        "method": lambda: identity.kind.value,
+        "key_id": lambda: identity.subject if identity.kind is Kind.ACCESS_KEY else "",
+        "roles": lambda: ",".join(grants.roles),
+        "permissions": lambda: ",".join(grants.permissions),
+    }
+    return known[rest]() if rest in known else ""
+
+
+# --- replies --------------------------------------------------------------------------------------------------------
+
+_REPLY_DROPPED = HOP_BY_HOP | _ALWAYS_OUR_REPLY | {b"content-length", b"x-request-id"}
+_RESERVED_COOKIE = b"__host-gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAdditions:
+    """Lines of ours on a reply; cookies make it private, cors replaces what the upstream says of other origins."""
+
+    request_id: str
+    cookies: tuple[bytes, ...] = ()
+    ratelimit: tuple[Line, ...] = ()
+    cors: tuple[Line, ...] = ()
+
+
+class ReplyWriter:
+    """Writes the heads of replies on one route; made once for a route."""
+
+    def __init__(self, route: Route, cookies: CookieRules) -> None:
+        self._personal = route.auth.value != "public"
+        self._cors = route.cors is not None
+        self._cookie_names = ours(cookies)
+        self._dropped = _REPLY_DROPPED | ({b"ratelimit", b"ratelimit-policy"} if route.limits else frozenset())
+
+    def lines(self, reply: Iterable[HeaderLine], additions: ReplyAdditions) -> list[bytes]:
+        """Header lines without line ends; framing and `Connection` are left to whoever writes the head."""
+        out: list[bytes] = []
+        kept = list(reply)
+        nominated = nominated_by(value for lower, _, value in kept if lower == b"connection")
+        dropped = self._dropped
+        for lower, name, value in kept:
+            if lower in dropped or lower in nominated or lower.startswith(b"x-auth-"):
+                continue
+            if lower == b"set-cookie":
+                if self._is_our_cookie(value):
+                    continue
+            elif lower == b"cache-control":
+                if additions.cookies:
+                    continue
+                if self._personal:
+                    value = kept_private(value)  # noqa: PLW2901  # one line in, one line out
+            elif self._cors and lower.startswith(b"access-control-"):
+                continue
+            out.append(name + b": " + value)
+        if additions.cookies:
+            out.append(b"Cache-Control: no-store")
+            out += [b"Set-Cookie: " + cookie for cookie in additions.cookies]
+        for name, value in (*additions.ratelimit, *additions.cors):
+            out.append(name + b": " + value)
+        out.append(b"X-Request-Id: " + additions.request_id.encode("ascii"))
+        return out
+
+    def _is_our_cookie(self, value: bytes) -> bool:
+        name = value.partition(b";")[0].partition(b"=")[0].strip()
+        return name in self._cookie_names or name.lower().startswith(_RESERVED_COOKIE)
+
+
+def kept_private(cache_control: bytes) -> bytes:
+    """A Cache-Control value that no shared cache may store by: `public` and `s-maxage` become one `private`."""
+    directives = [part.strip() for part in cache_control.split(b",") if part.strip()]
+    kept = [d for d in directives if d.partition(b"=")[0].strip().lower() not in (b"public", b"s-maxage")]
+    if len(kept) != len(directives) and not any(d.lower() in (b"private", b"no-store") for d in kept):
+        kept.append(b"private")
+    return b", ".join(kept)

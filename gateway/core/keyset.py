@@ -1,0 +1,224 @@
+"""The keys that may vouch for a token, read from what Descope publishes.
+
+A key is taken only when everything about it is plain: an asymmetric algorithm that it names itself and that fits its
+type and curve, a name of its own, a sound size, meant for signatures. One that is not is left out with its reason; it
+never spoils the others. `cryptography` is used directly: the usual JWK loaders take padded and sloppy base64, short RSA
+keys and keys meant for encryption.
+"""
+
+import binascii
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+MAX_KID_CHARS = 256
+MIN_RSA_BITS = 2048
+# Beyond this one forged token costs milliseconds.
+MAX_RSA_BITS = 8192
+
+# Whether a signature over a message is this key's.
+Check = Callable[[bytes, bytes], bool]
+
+_RSA_HASHES: Mapping[str, hashes.HashAlgorithm] = {
+    "RS256": hashes.SHA256(),
+    "RS384": hashes.SHA384(),
+    "RS512": hashes.SHA512(),
+    "PS256": hashes.SHA256(),
+    "PS384": hashes.SHA384(),
+    "PS512": hashes.SHA512(),
+}
+_CURVES: Mapping[str, tuple[str, ec.EllipticCurve, hashes.HashAlgorithm]] = {
+    "ES256": ("P-256", ec.SECP256R1(), hashes.SHA256()),
+    "ES384": ("P-384", ec.SECP384R1(), hashes.SHA384()),
+    "ES512": ("P-521", ec.SECP521R1(), hashes.SHA512()),
+}
+ALGORITHMS = frozenset(_RSA_HASHES) | frozenset(_CURVES) | {"EdDSA"}
+# Who publishes one of these has given the key away.
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+_STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_URL_SAFE = _STANDARD[:-2] + "-_"
+_BY_CODE = dict(zip(_URL_SAFE.encode(), _STANDARD.encode(), strict=True))
+# All else becomes a character that base64 does not know, "+", "/" and "=" among it.
+_TO_STANDARD = bytes(_BY_CODE.get(code, ord("!")) for code in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """One public key with the only algorithm it is good for. Made by `read_keys`."""
+
+    kid: str
+    algorithm: str
+    is_genuine: Check = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """What may verify tokens, by key id.
+
+    generation: tells one set from the next. refused: what was left out, as (kid or position, why).
+    """
+
+    keys: Mapping[str, VerifyingKey]
+    generation: int
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+def read_keys(document: object, generation: int) -> KeySet | None:
+    """The usable keys of a JSON Web Key Set (RFC 7517); None where `document` is none or holds none."""
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return None
+    # Counted before anything is judged: a name borne twice is nobody's, even where one bearer is of no use.
+    times = Counter(kid for entry in entries if isinstance(kid := _member(entry, "kid"), str))
+    keys: dict[str, VerifyingKey] = {}
+    refused: list[tuple[str, str]] = []
+    for position, entry in enumerate(entries, start=1):
+        try:
+            key = _key(entry, times)
+        except (ValueError, UnsupportedAlgorithm) as fault:
+            refused.append((_label(entry, position), str(fault)))
+        else:
+            keys[key.kid] = key
+    return KeySet(keys, generation, tuple(refused)) if keys else None
+
+
+def unbase64url(text: str) -> bytes:
+    """The bytes that `text` is the one spelling of: base64url, unpadded, no stray bits (RFC 7515 section 2).
+
+    Raises ValueError for anything else, the empty text included.
+    """
+    code = text.encode("ascii").translate(_TO_STANDARD)
+    code += b"==="[: -len(code) % 4]
+    raw = binascii.a2b_base64(code)
+    # The decoder skips what it does not know and drops surplus bits; only writing it again tells.
+    if not raw or binascii.b2a_base64(raw, newline=False) != code:
+        raise ValueError("not canonical base64url")
+    return raw
+
+
+def _member(entry: object, name: str) -> object:
+    return entry.get(name) if isinstance(entry, dict) else None
+
+
+def _label(entry: object, position: int) -> str:
+    kid = _member(entry, "kid")
+    is_name = isinstance(kid, str) and 0 < len(kid) <= MAX_KID_CHARS and kid.isprintable()
+    return str(kid) if is_name else f"entry {position}"
+
+
+def _key(entry: object, times: Mapping[str, int]) -> VerifyingKey:
+    """The key in one entry; raises ValueError with the reason why it is not taken."""
+    if not isinstance(entry, dict):
+        raise ValueError("the entry is no object")
+    kid = entry.get("kid")
+    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARS:
+        raise ValueError(f"kid must be a text of 1 to {MAX_KID_CHARS} characters")
+    if times[kid] > 1:
+        raise ValueError("its kid appears more than once, so none of the keys with it is used")
+    if entry.get("kty") == "oct":
+        raise ValueError("symmetric keys are never used")
+    if not _PRIVATE_MEMBERS.isdisjoint(entry):
+        raise ValueError("it contains private key material")
+    if "use" in entry and entry["use"] != "sig":
+        raise ValueError("use is not sig")
+    operations = entry.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
+        raise ValueError("key_ops does not contain verify")
+    algorithm = entry.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise ValueError("alg is missing or not one that is accepted")
+    if algorithm in _RSA_HASHES:
+        check = _rsa_check(entry, algorithm)
+    elif algorithm in _CURVES:
+        check = _ec_check(entry, algorithm)
+    else:
+        check = _ed25519_check(entry)
+    return VerifyingKey(kid, algorithm, check)
+
+
+def _octets(entry: Mapping[str, Any], name: str) -> bytes:
+    text = entry.get(name)
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is missing or no text")
+    try:
+        return unbase64url(text)
+    except ValueError:
+        raise ValueError(f"{name} is not canonical unpadded base64url") from None
+
+
+def _rsa_check(entry: Mapping[str, Any], algorithm: str) -> Check:
+    if entry.get("kty") != "RSA":
+        raise ValueError(f"alg {algorithm} needs kty RSA")
+    modulus = int.from_bytes(_octets(entry, "n"), "big")
+    exponent = int.from_bytes(_octets(entry, "e"), "big")
+    if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
+        raise ValueError(f"the RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+    # The lower bound is FIPS 186-5's, the upper one OpenSSL's for large keys.
+    if not 2**16 < exponent < 2**64 or exponent % 2 == 0 or modulus % 2 == 0:
+        raise ValueError("the RSA modulus or exponent is out of range")
+    key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    # Made once, not for each token.
+    digest = _RSA_HASHES[algorithm]
+    scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+    if algorithm.startswith("PS"):
+        # RFC 7518 section 3.5: MGF1 over the same hash, a salt as long as the hash.
+        scheme = padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
+
+    def is_genuine(signature: bytes, message: bytes) -> bool:
+        try:
+            key.verify(signature, message, scheme, digest)
+        except InvalidSignature:
+            return False
+        return True
+
+    return is_genuine
+
+
+def _ec_check(entry: Mapping[str, Any], algorithm: str) -> Check:
+    curve_name, curve, digest = _CURVES[algorithm]
+    if entry.get("kty") != "EC" or entry.get("crv") != curve_name:
+        raise ValueError(f"alg {algorithm} needs kty EC and crv {curve_name}")
+    size = (curve.key_size + 7) // 8
+    x, y = _octets(entry, "x"), _octets(entry, "y")
+    if len(x) != size or len(y) != size:
+        raise ValueError(f"x and y must have {size} bytes each")
+    # Raises ValueError for a point that is not on the curve.
+    point = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve)
+    key = point.public_key()
+    scheme = ec.ECDSA(digest)
+
+    def is_genuine(signature: bytes, message: bytes) -> bool:
+        if len(signature) != 2 * size:
+            return False
+        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+        try:
+            key.verify(encode_dss_signature(r, s), message, scheme)
+        except InvalidSignature:
+            return False
+        return True
+
+    return is_genuine
+
+
+def _ed25519_check(entry: Mapping[str, Any]) -> Check:
+    if entry.get("kty") != "OKP" or entry.get("crv") != "Ed25519":
+        raise ValueError("alg EdDSA needs kty OKP and crv Ed25519")
+    # Raises ValueError unless there are exactly 32 bytes.
+    key = Ed25519PublicKey.from_public_bytes(_octets(entry, "x"))
+
+    def is_genuine(signature: bytes, message: bytes) -> bool:
+        try:
+            key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    return is_genuine

@@ -1,0 +1,181 @@
+"""Refusals, spelt for whoever reads them: a browser goes to sign in or sees a small page, a program gets a problem.
+
+The form follows RFC 9457 (problem details) and Fetch Metadata. Nothing of what the client sent is repeated, apart from
+the place to return to after sign-in, which is its own canonical path.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import jinja2
+
+from gateway.core.crosssite import cors_lines
+from gateway.core.limits import Standing, ratelimit_lines
+from gateway.core.model import Reason, Refuse, RequestFacts
+
+STYLE_PATH = "/.auth/style.css"
+_CSP = b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+# What a person is told; what an operator does about it stands in docs/reasons.md.
+SENTENCES = {
+    Reason.NO_CREDENTIALS: "You are not signed in.",
+    Reason.TOKEN_MALFORMED: "What was sent as a session token is not one.",
+    Reason.TOKEN_UNKNOWN_KEY: "The session was signed with a key that is not, or no longer, valid.",
+    Reason.TOKEN_BAD_SIGNATURE: "The session's signature does not match.",
+    Reason.TOKEN_EXPIRED: "The session has expired.",
+    Reason.TOKEN_NOT_YET_VALID: "The session is not valid yet; a clock may be wrong.",
+    Reason.TOKEN_WRONG_ISSUER: "The session belongs to another project.",
+    Reason.TOKEN_WRONG_AUDIENCE: "The session was made for another service.",
+    Reason.TOKEN_WRONG_KIND: "That token is not a session token.",
+    Reason.SESSION_REVOKED: "The session was signed out.",
+    Reason.REFRESH_REFUSED: "The session could not be renewed. Sign in again.",
+    Reason.ACCESS_KEY_REFUSED: "The access key was not accepted.",
+    Reason.AMBIGUOUS_CREDENTIALS: "The request carries credentials that contradict each other.",
+    Reason.BAD_TARGET: "The address can be read in more than one way. Write it plainly.",
+    Reason.BAD_REQUEST: "The request is not well formed.",
+    Reason.LOGIN_STATE_INVALID: "The sign-in was not started here, or has taken too long. Start again.",
+    Reason.ROLE_MISSING: "Your account lacks a role that this page needs.",
+    Reason.PERMISSION_MISSING: "Your account lacks a permission that this page needs.",
+    Reason.TENANT_MISMATCH: "Your account is no member of this organisation, or has not selected it.",
+    Reason.CLAIM_MISMATCH: "Your account lacks a property that this page needs.",
+    Reason.KEY_NOT_ALLOWED: "This access key may not be used here.",
+    Reason.CLIENT_NOT_ALLOWED: "Requests from your network address are not allowed here.",
+    Reason.WRONG_CREDENTIAL_KIND: "This kind of credential is not accepted here.",
+    Reason.CROSS_SITE: "The request was sent by another site.",
+    Reason.NO_ROUTE: "There is nothing here.",
+    Reason.NOT_FOUND: "There is nothing here.",
+    Reason.METHOD_NOT_ALLOWED: "This address does not take that method.",
+    Reason.BODY_TOO_LARGE: "The request's body is larger than allowed here.",
+    Reason.HEADERS_TOO_LARGE: "The request's headers are larger than allowed.",
+    Reason.RATE_LIMITED: "Too many requests. Wait before you try again.",
+    Reason.IDENTITY_PROVIDER_BUSY: "Sign-in is busy. Nobody was signed out; try again shortly.",
+    Reason.IDENTITY_PROVIDER_UNAVAILABLE: "Sign-in cannot be reached. Nobody was signed out; try again shortly.",
+    Reason.UPSTREAM_BUSY: "The service asked for a pause. Try again shortly.",
+    Reason.STOPPING: "The gateway is stopping. Try again.",
+    Reason.UPSTREAM_UNREACHABLE: "The service behind cannot be reached.",
+    Reason.UPSTREAM_BAD_REPLY: "The service behind gave no usable answer.",
+    Reason.UPSTREAM_TIMEOUT: "The service behind did not answer in time.",
+    Reason.INTERNAL_ERROR: "Something went wrong inside the gateway. The request id helps to find it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole reply of ours, framing left out."""
+
+    status: int
+    lines: tuple[bytes, ...]
+    body: bytes = b""
+
+
+@cache
+def pages() -> jinja2.Environment:
+    """The templates of our pages, with everything escaped."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+@cache
+def style() -> bytes:
+    return (Path(__file__).parent / "templates" / "style.css").read_bytes()
+
+
+def html(status: int, template: str, *lines: bytes, **values: object) -> Answer:
+    """A page of ours; it loads nothing but our style sheet and stands in nobody's frame."""
+    body = pages().get_template(template).render(style_path=STYLE_PATH, **values).encode()
+    return Answer(
+        status,
+        (
+            b"Content-Type: text/html; charset=utf-8",
+            b"Content-Security-Policy: " + _CSP,
+            b"X-Content-Type-Options: nosniff",
+            b"Referrer-Policy: no-referrer",
+            b"Cache-Control: no-store",
+            *lines,
+        ),
+        body,
+    )
+
+
+def as_json(status: int, document: object, *lines: bytes, kind: bytes = b"application/json") -> Answer:
+    body = json.dumps(document).encode()
+    return Answer(status, (b"Content-Type: " + kind, b"Cache-Control: no-store", *lines), body)
+
+
+def is_navigation(facts: RequestFacts) -> bool:
+    """Whether a person's browser is going somewhere, as opposed to a page or a program fetching something."""
+    if facts.method not in ("GET", "HEAD") or facts.is_upgrade:
+        return False
+    mode = facts.one(b"sec-fetch-mode")
+    if mode is not None:
+        return mode.strip().lower() == b"navigate"
+    return b"text/html" in (facts.one(b"accept") or b"").lower()
+
+
+def refusal(
+    refuse: Refuse,
+    request_id: str,
+    facts: RequestFacts | None = None,
+    *,
+    login_url: str = "",
+    public_url: str = "",
+    cookies: tuple[bytes, ...] = (),
+    standings: tuple[Standing, ...] = (),
+) -> Answer:
+    """The answer to a refused request; facts: None where the request could not even be read."""
+    lines = [b"X-Request-Id: " + request_id.encode("ascii"), *(b"Set-Cookie: " + cookie for cookie in cookies)]
+    if refuse.retry_after_s is not None:
+        lines.append(b"Retry-After: %d" % refuse.retry_after_s)
+    if refuse.allow:
+        lines.append(b"Allow: " + ", ".join(refuse.allow).encode("ascii"))
+    if standings:
+        lines += [name + b": " + value for name, value in ratelimit_lines(standings)]
+    if facts is not None and refuse.route is not None:
+        lines += [name + b": " + value for name, value in cors_lines(facts, refuse.route.cors)]
+    if refuse.status == 401:
+        lines.append(b"WWW-Authenticate: " + _challenge(refuse.reason))
+    if facts is not None and is_navigation(facts):
+        if refuse.status == 401 and login_url:
+            place = login_location(login_url, public_url, facts)
+            return Answer(302, (b"Location: " + place.encode("ascii"), b"Cache-Control: no-store", *lines[:-1]))
+        return html(
+            refuse.status,
+            "refused.html",
+            *lines,
+            status=refuse.status,
+            sentence=SENTENCES[refuse.reason],
+            reason=refuse.reason.value,
+            request_id=request_id,
+            retry_after_s=refuse.retry_after_s,
+        )
+    problem = {
+        "type": "about:blank",
+        "title": SENTENCES[refuse.reason],
+        "status": refuse.status,
+        "reason": refuse.reason.value,
+        "request_id": request_id,
+    }
+    if refuse.detail:
+        problem["detail"] = refuse.detail
+    return as_json(refuse.status, problem, *lines, kind=b"application/problem+json")
+
+
+def login_location(login_url: str, public_url: str, facts: RequestFacts) -> str:
+    """Where to sign in, with the way back: a path on this site, or a whole address where the page is elsewhere."""
+    back = facts.target.text
+    if urlsplit(login_url).scheme:
+        back = public_url + back
+    return f"{login_url}{'&' if '?' in login_url else '?'}rd={quote(back.encode('latin-1'), safe='/')}"
+
+
+def _challenge(reason: Reason) -> bytes:
+    """RFC 6750 section 3: no error code where no token came."""
+    if reason is Reason.NO_CREDENTIALS:
+        return b'Bearer realm="gateway"'
+    return b'Bearer realm="gateway", error="invalid_token", error_description="' + reason.value.encode() + b'"'

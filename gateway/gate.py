@@ -1,0 +1,153 @@
+"""The journey of one request: match, limit, caller, decide. Faults become refusals here and nowhere else.
+
+The order matters. A route comes first, for without one nothing is forwarded. Limits that need no identity come before
+any credential is looked at: a flood costs a dictionary look-up, not a signature. The cross-site check comes before
+Descope is asked anything, so that another site cannot make a browser renew. Limits per identity come last and count
+only what was admitted: a refused caller spends nobody's allowance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gateway.clock import Clock
+from gateway.core import credentials as finding
+from gateway.core.crosssite import SAFE_METHODS, is_cross_site
+from gateway.core.errors import IdentityProviderBusy, IdentityProviderError
+from gateway.core.facts import client_key
+from gateway.core.limits import NS_PER_S, Allowances, Standing, whole_seconds
+from gateway.core.model import (
+    Admit,
+    Auth,
+    Credentials,
+    Decision,
+    Identity,
+    Kind,
+    Limit,
+    Match,
+    MethodMismatch,
+    Per,
+    Reason,
+    Refuse,
+    RequestFacts,
+    Route,
+    ServerRules,
+)
+from gateway.core.policy import decide
+from gateway.core.routes import RouteTable
+from gateway.sessions import Caller, Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision, and where the caller stands with the route's limits."""
+
+    decision: Decision
+    standings: tuple[Standing, ...] = ()
+    route: Route | None = None
+
+
+class Gate:
+    def __init__(
+        self, table: RouteTable, server: ServerRules, sessions: Sessions, allowances: Allowances, clock: Clock
+    ) -> None:
+        self.table = table
+        self._server = server
+        self._sessions = sessions
+        self._allowances = allowances
+        self._clock = clock
+
+    async def judge(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict:
+        """Decide on one request; never raises for anything that Descope or a client does."""
+        match = self.table.match(facts.host, facts.method, facts.target)
+        if match is None:
+            return Verdict(Refuse(Reason.NO_ROUTE))
+        if isinstance(match, MethodMismatch):
+            return Verdict(Refuse(Reason.METHOD_NOT_ALLOWED, allow=match.allow))
+        route = match.route
+        standings: tuple[Standing, ...] = ()
+        if route.limits:
+            standings = self._take(facts, route, None)
+            refused = _over(standings, route)
+            if refused is not None:
+                return Verdict(refused, standings, route)
+        if route.auth is Auth.PUBLIC:
+            if is_upgrade and is_cross_site(
+                facts, route.cors, self._server.public_urls, is_upgrade=b"cookie" in facts.named
+            ):
+                return Verdict(Refuse(Reason.CROSS_SITE, route), standings, route)
+            return Verdict(decide(facts, match, None), standings, route)
+        found = finding.find(facts, route.auth, self._server.cookies)
+        if not isinstance(found, Reason) and self._is_foreign(facts, route, found, is_upgrade=is_upgrade):
+            return Verdict(Refuse(Reason.CROSS_SITE, route), standings, route)
+        caller = Caller(found) if isinstance(found, Reason) else await self._caller(route, found, facts)
+        decision = self._decide(facts, match, caller)
+        if route.upstream.profile and isinstance(decision, Admit) and not isinstance(found, Reason):
+            decision = await self._with_person(decision, found)
+        if route.limits and isinstance(decision, Admit):
+            later = self._take(facts, route, decision)
+            standings += later
+            refused = _over(later, route)
+            if refused is not None:
+                decision = replace(refused, set_cookies=decision.set_cookies)
+        return Verdict(decision, standings, route)
+
+    async def _with_person(self, admit: Admit, found: Credentials) -> Admit:
+        identity = admit.identity
+        if identity is None or identity.kind is not Kind.SESSION or {"email", "name"} <= identity.claims.keys():
+            return admit
+        return replace(admit, person=await self._sessions.person(identity, found))
+
+    def _is_foreign(self, facts: RequestFacts, route: Route, found: Credentials, *, is_upgrade: bool) -> bool:
+        has_cookies = bool(found.sessions or found.refreshes)
+        if not is_upgrade and (facts.method in SAFE_METHODS or not has_cookies):
+            return False
+        return is_cross_site(facts, route.cors, self._server.public_urls, is_upgrade=is_upgrade and has_cookies)
+
+    async def _caller(self, route: Route, found: Credentials, facts: RequestFacts) -> Caller:
+        try:
+            return await self._sessions.caller(route, found, facts.client)
+        except IdentityProviderError as fault:
+            busy = isinstance(fault, IdentityProviderBusy)
+            reason = Reason.IDENTITY_PROVIDER_BUSY if busy else Reason.IDENTITY_PROVIDER_UNAVAILABLE
+            return Caller(reason, wait_ns=int((fault.retry_after_s or 1.0) * NS_PER_S))
+
+    @staticmethod
+    def _decide(facts: RequestFacts, match: Match, caller: Caller) -> Decision:
+        decision = decide(facts, match, caller.who, caller.token)
+        if isinstance(decision, Admit):
+            return replace(decision, set_cookies=caller.set_cookies) if caller.set_cookies else decision
+        wait_s = max(whole_seconds(caller.wait_ns), 1) if caller.wait_ns and decision.reason is caller.who else None
+        return replace(decision, retry_after_s=wait_s, set_cookies=caller.set_cookies)
+
+    def _take(self, facts: RequestFacts, route: Route, admit: Admit | None) -> tuple[Standing, ...]:
+        """Spend of the limits per client (before anybody is known), or of those per identity (for the admitted)."""
+        asked: list[tuple[Limit, str]] = []
+        for limit in route.limits:
+            whose = _whose(limit, facts, admit)
+            if whose is not None:
+                asked.append((limit, whose))
+        return self._allowances.take_all(asked, int(self._clock.mono_s() * NS_PER_S)) if asked else ()
+
+
+def _whose(limit: Limit, facts: RequestFacts, admit: Admit | None) -> str | None:
+    """Whose allowance `limit` counts at this point of the journey; None when it is not this point's business."""
+    if admit is None:
+        return client_key(facts.client) if limit.per is Per.CLIENT else None
+    identity: Identity | None = admit.identity
+    match limit.per:
+        case Per.CLIENT:
+            return None
+        case Per.SUBJECT:
+            # Nobody signed in on an optional route: the client stands in, or anonymity would be no limit at all.
+            return f"s:{identity.subject}" if identity else f"c:{client_key(facts.client)}"
+        case Per.ACCESS_KEY:
+            return f"k:{identity.subject}" if identity is not None and identity.kind is Kind.ACCESS_KEY else None
+        case Per.TENANT:
+            return f"t:{admit.tenant}" if admit.tenant else f"s:{identity.subject if identity else ''}"
+
+
+def _over(standings: Sequence[Standing], route: Route) -> Refuse | None:
+    wait_ns = max((standing.wait_ns for standing in standings), default=0)
+    if not wait_ns:
+        return None
+    return Refuse(Reason.RATE_LIMITED, route, retry_after_s=whole_seconds(wait_ns))

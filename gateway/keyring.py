@@ -1,0 +1,107 @@
+"""Descope's signing keys in memory.
+
+Fetched at start and every ten minutes. A key id that nobody knows causes one fetch per cool-down for everybody, so
+random key ids cost Descope nothing. A good answer replaces the whole set: a withdrawn key stops at once. Without an
+answer the last good set serves for a day, then nothing verifies and callers are told that Descope is away.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.clock import Clock
+from gateway.core.errors import IdentityProviderError
+from gateway.core.tokens import KeySet, read_keys
+from gateway.idp import IdentityProvider
+from gateway.rests import Rests
+from gateway.tasks import Tasks
+
+EVERY_S = 600.0
+COOL_DOWN_S = 10.0
+SERVE_WITHOUT_ANSWER_S = 86_400.0
+
+
+class Keyring:
+    def __init__(
+        self, idp: IdentityProvider, rests: Rests, tasks: Tasks, clock: Clock, on_emulator: Callable[[], None]
+    ) -> None:
+        self._idp = idp
+        self._rests = rests
+        self._tasks = tasks
+        self._clock = clock
+        self._on_emulator = on_emulator
+        self._keys: KeySet | None = None
+        self._document: object = None
+        self._fetched_s = 0.0
+        self._asked_unknown_s: float | None = None
+        self._fetching: asyncio.Task[None] | None = None
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys to verify with; raises IdentityProviderError while there are none to trust."""
+        if self._keys is None or self.age_s > SERVE_WITHOUT_ANSWER_S:
+            raise IdentityProviderError("no signing keys: Descope has not answered", self._rests.remaining_s("keys"))
+        return self._keys
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last good answer; infinite before the first."""
+        return self._clock.mono_s() - self._fetched_s if self._keys is not None else float("inf")
+
+    @property
+    def is_ready(self) -> bool:
+        return self.age_s <= SERVE_WITHOUT_ANSWER_S
+
+    async def ready(self) -> KeySet:
+        """The keys, fetched first if there are none yet."""
+        if self._keys is None:
+            await self._fetch_shared()
+        elif self.age_s > EVERY_S and not self._rests.remaining_s("keys"):
+            self._start_fetch()
+        return self.keys
+
+    async def unknown_key(self) -> None:
+        """Somebody came with a key id that is not in the set: look again, unless that was done just now."""
+        if self._fetching is None:
+            now_s = self._clock.mono_s()
+            if self._asked_unknown_s is not None and now_s - self._asked_unknown_s < COOL_DOWN_S:
+                return
+            self._asked_unknown_s = now_s
+        try:
+            await self._fetch_shared()
+        except IdentityProviderError:
+            if self._keys is None:
+                raise
+
+    async def keep_fresh(self) -> None:
+        """Runs as long as the gateway: fetch now, and again whenever the set has grown old."""
+        while True:
+            try:
+                await self._fetch_shared()
+                pause_s = EVERY_S
+            except IdentityProviderError as fault:
+                pause_s = max(fault.retry_after_s or 0.0, 1.0)
+            await asyncio.sleep(pause_s)
+
+    async def _fetch_shared(self) -> None:
+        # Shielded: the one who hangs up must not take the answer from the others.
+        await asyncio.shield(self._start_fetch())
+
+    def _start_fetch(self) -> asyncio.Task[None]:
+        if self._fetching is None or self._fetching.done():
+            self._fetching = self._tasks.spawn(self._fetch(), "fetch signing keys")
+        return self._fetching
+
+    async def _fetch(self) -> None:
+        try:
+            document, is_emulator = await self._rests.ask("keys", self._idp.fetch_keys)
+            if self._keys is None or document != self._document:
+                generation = self._keys.generation + 1 if self._keys is not None else 1
+                keys = read_keys(document, generation)
+                if keys is None:
+                    raise IdentityProviderError("keys: the answer holds no usable signing key")
+                self._keys, self._document = keys, document
+                if is_emulator:
+                    self._on_emulator()
+            self._fetched_s = self._clock.mono_s()
+        finally:
+            self._fetching = None

@@ -1,0 +1,263 @@
+"""One renewal for each refresh token, shared by all who ask at once, and remembered for those who come late.
+
+A browser sends many requests with one expired session. The first starts the renewal, the others wait for it, and all
+get the same cookies. With rotation the old refresh token is spent from then on, so its result must not be lost before
+the browser has it: it is kept until a reply that carried it has been written completely (at most fifteen minutes), and
+`refresh.grace` longer for the requests that were already on their way. What is remembered forms a chain: old refresh
+token, its result, the result of that one's refresh token. An asker is always led to the newest link, and the cookies
+are read from the chain at the moment the head is written, so that a slow reply never puts an older cookie back.
+
+A refresh token that was spent here and whose result is forgotten is refused without asking: Descope would take its
+reuse for theft and end the session of whoever holds the newest one.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from gateway.clock import Clock
+from gateway.core.credentials import session_cookies
+from gateway.core.errors import IdentityProviderError
+from gateway.core.model import CookieRules, Identity, Reason, RefreshRules, RefreshToken
+from gateway.idp import SessionPair
+from gateway.revocations import Revocations
+from gateway.tasks import Tasks
+
+UNDELIVERED_S = 900.0
+REFUSED_S = 60.0
+HEAD_WAITS_S = 0.2
+_MOST = 20_000
+_SWEPT_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A renewed session: Descope's pair, both verified by our own keys."""
+
+    pair: SessionPair
+    identity: Identity
+    refresh: RefreshToken
+
+
+@dataclass(slots=True)
+class _Link:
+    """What is known of one refresh token: its renewal, running or done."""
+
+    task: asyncio.Task[Renewed | Reason]
+    until_s: float
+    refusal: bool = False
+
+    @property
+    def renewed(self) -> Renewed | None:
+        if not self.task.done() or self.task.cancelled() or self.task.exception() is not None:
+            return None
+        outcome = self.task.result()
+        return outcome if isinstance(outcome, Renewed) else None
+
+
+class Renewals:
+    def __init__(
+        self,
+        rules: RefreshRules,
+        cookies: CookieRules,
+        *,
+        revocations: Revocations,
+        tasks: Tasks,
+        clock: Clock,
+        on_reuse: Callable[[], None],
+    ) -> None:
+        self._rules = rules
+        self._cookies = cookies
+        self._revocations = revocations
+        self._tasks = tasks
+        self._clock = clock
+        self._on_reuse = on_reuse
+        self._links: OrderedDict[bytes, _Link] = OrderedDict()
+        self._spent: OrderedDict[bytes, int] = OrderedDict()
+
+    async def renew(
+        self, raw: str, token: RefreshToken, call: Callable[[str], Awaitable[Renewed | Reason]], margin_s: float = 0.0
+    ) -> Renewed | Reason:
+        """The newest session of this refresh token's chain, good for `margin_s` more; renews where there is none yet.
+
+        call: asks Descope with a raw refresh token; a fault it raises reaches all who wait, and nothing is remembered.
+        """
+        while True:
+            if self._revocations.covers(token):
+                return Reason.SESSION_REVOKED
+            shared = self._link(token.digest)
+            link = shared or self._start(raw, token, call)
+            if isinstance(link, Reason):
+                return link
+            outcome = await asyncio.shield(link.task)
+            if shared is None or outcome is Reason.REFRESH_REFUSED:
+                return outcome
+            if not isinstance(outcome, Renewed):
+                continue  # a tenant switch was refused, which says nothing about the session
+            if outcome.identity.expires_at_s - self._clock.now_s() > margin_s:
+                return outcome
+            if outcome.refresh.digest == token.digest:
+                if not self._forget_stale(token.digest, link):
+                    return outcome  # as fresh as Descope makes them
+            else:
+                raw, token = outcome.pair.refresh, outcome.refresh
+                margin_s = 0.0
+
+    async def replace(
+        self, raw: str, token: RefreshToken, call: Callable[[str], Awaitable[Renewed | Reason]]
+    ) -> Renewed | Reason:
+        """Spend the newest refresh token of the chain on another call (a tenant switch) and remember it alike."""
+        raw, token = await self.newest(raw, token)
+        if self._revocations.covers(token):
+            return Reason.SESSION_REVOKED
+        self._links.pop(token.digest, None)
+        link = self._start(raw, token, call)
+        return link if isinstance(link, Reason) else await asyncio.shield(link.task)
+
+    async def newest(self, raw: str, token: RefreshToken) -> tuple[str, RefreshToken]:
+        """The end of the chain, once a running renewal has ended."""
+        while True:
+            link = self._link(token.digest)
+            if link is None:
+                return raw, token
+            # A fault or a refusal of the running one leaves us with what we have.
+            await asyncio.wait([link.task])
+            renewed = link.renewed
+            if renewed is None or renewed.refresh.digest == token.digest:
+                return raw, token
+            raw, token = renewed.pair.refresh, renewed.refresh
+
+    def forget(self, token: RefreshToken) -> list[Renewed]:
+        """Drop the whole chain, and return what it held."""
+        dropped = []
+        digest: bytes | None = token.digest
+        while digest is not None and (link := self._links.pop(digest, None)) is not None:
+            renewed = link.renewed
+            digest = None
+            if renewed is not None:
+                dropped.append(renewed)
+                digest = renewed.refresh.digest
+        return dropped
+
+    def receipt(self, token: RefreshToken) -> "Receipt":
+        """The cookies that replace `token`, for the reply to whoever brought it."""
+        return Receipt(self, token)
+
+    # --- used by Receipt ---
+
+    async def _settled(self, token: RefreshToken) -> tuple[tuple[bytes, ...], list[bytes]]:
+        link = self._link(token.digest)
+        if link is not None and not link.task.done():
+            await asyncio.wait([link.task], timeout=HEAD_WAITS_S)
+        passed: list[bytes] = []
+        newest: Renewed | None = None
+        digest = token.digest
+        while (link := self._link(digest)) is not None and (renewed := link.renewed) is not None:
+            passed.append(digest)
+            newest = renewed
+            if renewed.refresh.digest == digest:
+                break
+            digest = renewed.refresh.digest
+        if newest is None or self._revocations.covers(newest.refresh):
+            return (), []
+        return self.cookie_lines(newest), passed
+
+    def cookie_lines(self, renewed: Renewed) -> tuple[bytes, ...]:
+        """`Set-Cookie` values of a session; each cookie lives as long as its token."""
+        now_s = self._clock.now_s()
+        return session_cookies(
+            self._cookies,
+            renewed.pair.session,
+            renewed.pair.refresh,
+            max(int(renewed.identity.expires_at_s - now_s), 1),
+            max(int(renewed.refresh.expires_at_s - now_s), 1),
+        )
+
+    def _delivered(self, digests: list[bytes]) -> None:
+        until_s = self._clock.mono_s() + self._rules.grace_s
+        for digest in digests:
+            link = self._links.get(digest)
+            if link is not None:
+                link.until_s = min(link.until_s, until_s)
+
+    # --- the memory ---
+
+    def _link(self, digest: bytes) -> _Link | None:
+        link = self._links.get(digest)
+        if link is not None and link.task.done() and link.until_s <= self._clock.mono_s():
+            del self._links[digest]
+            return None
+        return link
+
+    def _start(
+        self, raw: str, token: RefreshToken, call: Callable[[str], Awaitable[Renewed | Reason]]
+    ) -> "_Link | Reason":
+        if token.digest in self._spent:
+            self._on_reuse()
+            return Reason.REFRESH_REFUSED
+        self._make_room()
+        task = self._tasks.spawn(self._run(raw, token, call), "renew a session")
+        link = _Link(task, self._clock.mono_s() + UNDELIVERED_S)
+        self._links[token.digest] = link
+        return link
+
+    async def _run(
+        self, raw: str, token: RefreshToken, call: Callable[[str], Awaitable[Renewed | Reason]]
+    ) -> Renewed | Reason:
+        try:
+            outcome = await call(raw)
+        except BaseException:
+            self._links.pop(token.digest, None)
+            raise
+        if isinstance(outcome, Renewed) and outcome.identity.subject != token.subject:
+            self._links.pop(token.digest, None)
+            raise IdentityProviderError("refresh: the answer names another subject")
+        if isinstance(outcome, Renewed):
+            if outcome.refresh.digest != token.digest:
+                self._spent[token.digest] = token.expires_at_s
+        elif outcome is Reason.REFRESH_REFUSED:
+            link = self._links.get(token.digest)
+            if link is not None:
+                link.until_s = self._clock.mono_s() + REFUSED_S
+        else:
+            self._links.pop(token.digest, None)
+        return outcome
+
+    def _forget_stale(self, digest: bytes, link: _Link) -> bool:
+        """Without rotation one refresh token serves again and again; drop its last result unless it is brand new."""
+        renewed = link.renewed
+        if renewed is not None and renewed.identity.expires_at_s > self._clock.now_s():
+            return False
+        if self._links.get(digest) is link:
+            del self._links[digest]
+        return True
+
+    def _make_room(self) -> None:
+        """A few steps of a sweep that goes round and round, so that no request pays for all that went before."""
+        mono_s = self._clock.mono_s()
+        for digest in tuple(islice(self._links, _SWEPT_AT_ONCE)):
+            link = self._links[digest]
+            if link.task.done() and (link.until_s <= mono_s or len(self._links) >= _MOST):
+                del self._links[digest]
+            else:
+                self._links.move_to_end(digest)
+        while self._spent and (len(self._spent) > _MOST or next(iter(self._spent.values())) < self._clock.now_s()):
+            self._spent.popitem(last=False)
+
+
+class Receipt:
+    """Implements `model.SetCookies` for one request: reads the chain when the head is written, tells it afterwards."""
+
+    def __init__(self, renewals: Renewals, token: RefreshToken) -> None:
+        self._renewals = renewals
+        self._token = token
+        self._carried: list[bytes] = []
+
+    async def settled(self) -> tuple[bytes, ...]:
+        lines, self._carried = await self._renewals._settled(self._token)  # noqa: SLF001  # the two halves of one thing
+        return lines
+
+    def written(self) -> None:
+        self._renewals._delivered(self._carried)  # noqa: SLF001

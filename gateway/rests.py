@@ -1,0 +1,96 @@
+"""When Descope asks to be left alone, everybody leaves that operation alone until then.
+
+An operation is open, resting, or being probed. A 429 puts it to rest for as long as Descope named, else, and after
+silence or an error, for a back-off of ours that doubles. While it rests, asking fails at once with what remains of the
+wait. Afterwards one asker probes and the others wait for what it learns, so that the end of a rest is no stampede.
+A bounded number of calls is under way at once, and whoever waited for a place looks again before it calls.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gateway.clock import Clock
+from gateway.core.errors import IdentityProviderBusy, IdentityProviderError
+
+T = TypeVar("T")
+
+_FIRST_BACK_OFF_S = 1.0
+_LONGEST_BACK_OFF_S = 60.0
+
+
+@dataclass(slots=True)
+class _Operation:
+    until_s: float = 0.0
+    busy: bool = False
+    failures: int = 0
+    probe: asyncio.Future[None] | None = None
+    places: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+
+
+class Rests:
+    """The rests of all operations; `observe(operation, seconds)` is told when one begins (and, with 0, ends)."""
+
+    def __init__(self, clock: Clock, observe: Callable[[str, float], None], places: int = 16) -> None:
+        self._clock = clock
+        self._observe = observe
+        self._places = places
+        self._operations: dict[str, _Operation] = {}
+
+    def remaining_s(self, operation: str) -> float:
+        """Seconds that `operation` still rests; 0 when it may be asked."""
+        known = self._operations.get(operation)
+        return max(known.until_s - self._clock.mono_s(), 0.0) if known else 0.0
+
+    async def ask(self, operation: str, call: Callable[[], Awaitable[T]], share: str = "") -> T:
+        """Call Descope when `operation` may be asked, else raise what it was put to rest by.
+
+        share: askers of one share wait for each other's places only, so that a flood in one cannot starve another.
+        """
+        state = self._operations.setdefault(operation, _Operation())
+        places = state.places.setdefault(share, asyncio.Semaphore(self._places))
+        async with places:
+            while state.failures and not self._raise_if_resting(operation, state) and state.probe is not None:
+                await asyncio.shield(state.probe)
+            return await self._call(operation, state, call)
+
+    async def _call(self, operation: str, state: _Operation, call: Callable[[], Awaitable[T]]) -> T:
+        self._raise_if_resting(operation, state)
+        probe = None
+        if state.failures:
+            probe = state.probe = asyncio.get_running_loop().create_future()
+        try:
+            answer = await call()
+        except IdentityProviderError as fault:
+            self._rest(operation, state, fault)
+            raise self._fault(operation, state) from fault
+        else:
+            if state.failures:
+                state.failures, state.until_s = 0, 0.0
+                self._observe(operation, 0.0)
+            return answer
+        finally:
+            if probe is not None:
+                state.probe = None
+                probe.set_result(None)
+
+    def _raise_if_resting(self, operation: str, state: _Operation) -> bool:
+        if state.until_s > self._clock.mono_s():
+            raise self._fault(operation, state)
+        return False
+
+    def _fault(self, operation: str, state: _Operation) -> IdentityProviderError:
+        remaining_s = max(state.until_s - self._clock.mono_s(), 0.0)
+        if state.busy:
+            return IdentityProviderBusy(f"{operation}: Descope asked to wait", remaining_s)
+        return IdentityProviderError(f"{operation}: Descope gives no answer", remaining_s)
+
+    def _rest(self, operation: str, state: _Operation, fault: IdentityProviderError) -> None:
+        now_s = self._clock.mono_s()
+        if state.until_s <= now_s:  # of calls that fail together only the first counts
+            state.failures += 1
+        wait_s = fault.retry_after_s or min(_FIRST_BACK_OFF_S * 2 ** min(state.failures - 1, 10), _LONGEST_BACK_OFF_S)
+        state.busy = isinstance(fault, IdentityProviderBusy)
+        state.until_s = max(state.until_s, now_s + wait_s)
+        self._observe(operation, state.until_s - now_s)

@@ -1,0 +1,53 @@
+"""What was signed out here: single tokens until they expire anyway, and subjects whose older tokens no longer count."""
+
+from collections import OrderedDict
+
+from gateway.clock import Clock
+from gateway.core.model import Identity, RefreshToken
+
+_TOKENS = 100_000
+_SUBJECTS = 20_000
+
+
+class Revocations:
+    """Bounded; when it overflows, the oldest entries go, and Descope's own word on renewal is what remains."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tokens: OrderedDict[bytes, int] = OrderedDict()
+        self._subjects: OrderedDict[str, float] = OrderedDict()
+        self._exempt: OrderedDict[bytes, int] = OrderedDict()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._tokens and not self._subjects
+
+    def revoke(self, digest: bytes, expires_at_s: int) -> None:
+        """Refuse this token from now on."""
+        _put(self._tokens, digest, expires_at_s, _TOKENS, self._clock.now_s())
+
+    def revoke_subject(self, subject: str) -> None:
+        """Refuse every token of `subject` issued until now, whole second included: `iat` knows no finer time."""
+        self._subjects.pop(subject, None)
+        self._subjects[subject] = int(self._clock.now_s())
+        while len(self._subjects) > _SUBJECTS:
+            self._subjects.popitem(last=False)
+
+    def exempt(self, token: Identity | RefreshToken) -> None:
+        """This token was issued after its subject was revoked, though maybe within the same second."""
+        if token.subject in self._subjects:
+            _put(self._exempt, token.digest, token.expires_at_s, _TOKENS, self._clock.now_s())
+
+    def covers(self, token: Identity | RefreshToken) -> bool:
+        """Whether this token was signed out."""
+        if token.digest in self._tokens:
+            return True
+        since_s = self._subjects.get(token.subject)
+        return since_s is not None and token.issued_at_s <= since_s and token.digest not in self._exempt
+
+
+def _put(table: OrderedDict[bytes, int], digest: bytes, expires_at_s: int, most: int, now_s: float) -> None:
+    table[digest] = expires_at_s
+    table.move_to_end(digest)
+    while table and (len(table) > most or next(iter(table.values())) < now_s - 60):
+        table.popitem(last=False)

@@ -1,0 +1,393 @@
+"""Credentials to caller: verify, remedy once, remember.
+
+The core says what is missing; here the matching remedy is tried, each at most once for a request: look again for a
+signing key, renew a session that has run out, exchange an access key. Answers from memory need no await.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gateway.clock import Clock
+from gateway.core import tokens
+from gateway.core.errors import IdentityProviderError
+from gateway.core.model import (
+    NOBODY,
+    AccessKeyRules,
+    CookieRules,
+    Credentials,
+    ExchangeOptions,
+    Identity,
+    Kind,
+    Person,
+    Reason,
+    RefreshRules,
+    RefreshToken,
+    Route,
+    SetCookies,
+    TokenRules,
+)
+from gateway.exchanges import Exchanged, Exchanges, TooMany
+from gateway.idp import IdentityProvider, SessionPair
+from gateway.keyring import Keyring
+from gateway.renewals import Renewals, Renewed
+from gateway.rests import Rests
+from gateway.revocations import Revocations
+from gateway.tasks import Tasks
+
+_REMEMBERED = 10_000
+_UNKNOWN_PERSON_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who the credentials proved to be, or why they proved nothing.
+
+    token: the verified session JWT. set_cookies: of a renewal, done or running. wait_ns: for RATE_LIMITED.
+    """
+
+    who: Identity | Reason
+    token: str = field(default="", repr=False)
+    set_cookies: SetCookies | None = None
+    wait_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """One presented session token after verification."""
+
+    raw: str = field(repr=False)
+    outcome: Identity | Reason
+    standing: Reason | None  # why a genuine token does not count now
+    is_bearer: bool = False
+
+    @property
+    def current(self) -> Identity | None:
+        return self.outcome if isinstance(self.outcome, Identity) and self.standing is None else None
+
+    @property
+    def reason(self) -> Reason:
+        if isinstance(self.outcome, Reason):
+            return self.outcome
+        return self.standing or Reason.NO_CREDENTIALS
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What a gateway's route file says about sessions."""
+
+    tokens: TokenRules
+    refresh: RefreshRules
+    access_keys: AccessKeyRules
+    cookies: CookieRules
+
+
+class Sessions:
+    def __init__(
+        self,
+        rules: SessionRules,
+        *,
+        idp: IdentityProvider,
+        keyring: Keyring,
+        rests: Rests,
+        tasks: Tasks,
+        clock: Clock,
+        observe: Callable[[str, str], None],
+    ) -> None:
+        """observe(event, outcome): event is "token_cache", "refresh" or "exchange"."""
+        self._rules = rules
+        self._idp = idp
+        self._keyring = keyring
+        self._rests = rests
+        self._tasks = tasks
+        self._clock = clock
+        self._observe = observe
+        self._leeway_s = rules.tokens.leeway_s
+        self.revocations = Revocations(clock)
+        self.renewals = Renewals(
+            rules.refresh,
+            rules.cookies,
+            revocations=self.revocations,
+            tasks=tasks,
+            clock=clock,
+            on_reuse=lambda: observe("refresh", "reused"),
+        )
+        self._exchanges = Exchanges(rules.access_keys, self.revocations, tasks, clock)
+        self._remembered: OrderedDict[bytes, Identity] = OrderedDict()
+        self._generation = 0
+        self._people: OrderedDict[str, tuple[Person, float]] = OrderedDict()
+
+    # --- verification -----------------------------------------------------------------------------------------------
+
+    async def verify(self, raw: str) -> Identity | Reason:
+        """A session token's identity, whether current or not; looks for an unknown key once."""
+        keys = await self._keyring.ready()
+        if keys.generation != self._generation:
+            self._remembered.clear()
+            self._generation = keys.generation
+        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
+        known = self._remembered.get(digest)
+        if known is not None:
+            self._remembered.move_to_end(digest)
+            self._observe("token_cache", "hit")
+            return known
+        outcome = tokens.session(raw, keys, self._rules.tokens)
+        if outcome is Reason.TOKEN_UNKNOWN_KEY:
+            await self._keyring.unknown_key()
+            keys = self._keyring.keys
+            outcome = tokens.session(raw, keys, self._rules.tokens)
+        self._observe("token_cache", "miss")
+        if isinstance(outcome, Identity) and keys.generation == self._generation:
+            self._remembered[digest] = outcome
+            if len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return outcome
+
+    async def verify_refresh(self, raw: str) -> RefreshToken | Reason:
+        """A refresh token's contents, whether current or not; looks for an unknown key once."""
+        outcome = tokens.refresh(raw, await self._keyring.ready(), self._rules.tokens)
+        if outcome is Reason.TOKEN_UNKNOWN_KEY:
+            await self._keyring.unknown_key()
+            outcome = tokens.refresh(raw, self._keyring.keys, self._rules.tokens)
+        return outcome
+
+    def standing(self, token: Identity | RefreshToken) -> Reason | None:
+        """Why a genuine token does not count now; None when it does."""
+        if self.revocations.covers(token):
+            return Reason.SESSION_REVOKED
+        return tokens.standing(token, self._clock.now_s(), self._leeway_s)
+
+    # --- callers ----------------------------------------------------------------------------------------------------
+
+    async def caller(self, route: Route, credentials: Credentials, client: str) -> Caller:
+        """Who `credentials` prove on `route`; raises IdentityProviderError where only Descope could tell and cannot."""
+        presented = []
+        if credentials.bearer is not None:
+            presented.append(await self._presented(credentials.bearer, is_bearer=True))
+        presented += [await self._presented(raw) for raw in credentials.sessions]
+        if credentials.access_keys:
+            return await self._exchanged(credentials.access_keys[0], route.exchange, client)
+        if not presented and not credentials.refreshes:
+            return Caller(Reason.NO_CREDENTIALS)
+        current = [p for p in presented if p.current is not None]
+        if len({p.current.subject for p in current if p.current is not None}) > 1:
+            return Caller(Reason.AMBIGUOUS_CREDENTIALS)
+        chosen = _newest(current)
+        if chosen is not None and chosen.current is not None:
+            return await self._renewed_ahead(chosen, chosen.current, credentials)
+        return await self._renewed_now(presented, credentials)
+
+    async def _presented(self, raw: str, *, is_bearer: bool = False) -> _Verified:
+        outcome = await self.verify(raw)
+        standing = self.standing(outcome) if isinstance(outcome, Identity) else None
+        return _Verified(raw, outcome, standing, is_bearer)
+
+    async def _renewed_now(self, presented: Sequence[_Verified], credentials: Credentials) -> Caller:
+        """Nothing presented is current: a refresh cookie may say who it was."""
+        bearer = next((p for p in presented if p.is_bearer), None)
+        if bearer is not None and bearer.reason is not Reason.TOKEN_EXPIRED:
+            # Somebody chose this token on purpose; a cookie beside it must not turn a forgery into a success.
+            return Caller(bearer.reason)
+        reason = _worst(presented)
+        found = await self._refresh_token(credentials)
+        if isinstance(found, Reason):
+            return Caller(found if found is Reason.AMBIGUOUS_CREDENTIALS or reason is None else reason)
+        if found is None:
+            return Caller(reason or Reason.NO_CREDENTIALS)
+        raw, refresh = found
+        subjects = {p.outcome.subject for p in presented if isinstance(p.outcome, Identity)}
+        if subjects - {refresh.subject}:
+            return Caller(Reason.AMBIGUOUS_CREDENTIALS)
+        outcome = await self.renewals.renew(raw, refresh, self._refresh_call)
+        if isinstance(outcome, Reason):
+            return Caller(outcome)
+        return Caller(outcome.identity, outcome.pair.session, self.renewals.receipt(refresh))
+
+    async def _renewed_ahead(self, chosen: _Verified, identity: Identity, credentials: Credentials) -> Caller:
+        """The session is good; when it soon will not be, renewal starts beside the request and never fails it."""
+        caller = Caller(identity, chosen.raw)
+        lifetime_s = identity.expires_at_s - identity.issued_at_s
+        ahead_s = min(self._rules.refresh.ahead_s, lifetime_s / 2)
+        if chosen.is_bearer or not credentials.refreshes or identity.expires_at_s - self._clock.now_s() > ahead_s:
+            return caller
+        try:
+            found = await self._refresh_token(credentials)
+        except IdentityProviderError:
+            return caller
+        if not isinstance(found, tuple) or found[1].subject != identity.subject or self._rests.remaining_s("refresh"):
+            return caller
+        raw, refresh = found
+        work = self.renewals.renew(raw, refresh, self._refresh_call, margin_s=ahead_s)
+        self._tasks.spawn(work, "renew a session ahead of its end")
+        return Caller(identity, chosen.raw, self.renewals.receipt(refresh))
+
+    async def _refresh_token(self, credentials: Credentials) -> tuple[str, RefreshToken] | Reason | None:
+        """The newest usable refresh token presented; None where there is none at all."""
+        reason: Reason | None = None
+        usable: list[tuple[str, RefreshToken]] = []
+        for raw in credentials.refreshes:
+            token = await self.verify_refresh(raw)
+            standing = token if isinstance(token, Reason) else self.standing(token)
+            if isinstance(token, RefreshToken) and standing is None:
+                usable.append((raw, token))
+            else:
+                reason = standing
+        if len({token.subject for _, token in usable}) > 1:
+            return Reason.AMBIGUOUS_CREDENTIALS
+        return max(usable, key=lambda pair: pair[1].issued_at_s) if usable else reason
+
+    async def _exchanged(self, key: str, options: ExchangeOptions, client: str) -> Caller:
+        async def call(worked: bool) -> Exchanged | Reason:
+            return await self._exchange_call(key, options, worked)
+
+        outcome = await self._exchanges.exchange(key, options, client, call)
+        if isinstance(outcome, TooMany):
+            return Caller(Reason.RATE_LIMITED, wait_ns=outcome.wait_ns)
+        if isinstance(outcome, Reason):
+            return Caller(outcome)
+        return Caller(outcome.identity, outcome.token)
+
+    # --- profiles ---------------------------------------------------------------------------------------------------
+
+    async def person(self, identity: Identity, credentials: Credentials) -> Person:
+        """E-mail and name beside the token, asked for once in a session's life; NOBODY where that fails."""
+        known = self._people.get(identity.subject)
+        if known is not None and known[1] > self._clock.mono_s():
+            return known[0]
+        person, keep_s = NOBODY, _UNKNOWN_PERSON_S
+        try:
+            found = await self._refresh_token(credentials)
+            if isinstance(found, tuple) and found[1].subject == identity.subject:
+                raw = found[0]
+                answer = await self._rests.ask("me", lambda: self._idp.me(raw))
+                if not isinstance(answer, Reason):
+                    person, keep_s = _person(answer), identity.expires_at_s - self._clock.now_s()
+        except IdentityProviderError:
+            pass  # the request goes on without a profile: a header less, nobody let in
+        self._remember_person(identity.subject, person, keep_s)
+        return person
+
+    def _remember_person(self, subject: str, person: Person, keep_s: float) -> None:
+        self._people[subject] = (person, self._clock.mono_s() + keep_s)
+        self._people.move_to_end(subject)
+        if len(self._people) > _REMEMBERED:
+            self._people.popitem(last=False)
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    async def refresh_token(self, credentials: Credentials) -> tuple[str, RefreshToken] | Reason:
+        """The refresh token that `/.auth/` works with."""
+        return await self._refresh_token(credentials) or Reason.NO_CREDENTIALS
+
+    async def renewed(self, raw: str, token: RefreshToken) -> Renewed | Reason:
+        """A session renewed because somebody asked for it, however long the present one would have lasted."""
+        return await self.renewals.renew(raw, token, self._refresh_call, margin_s=float("inf"))
+
+    async def with_tenant(self, tenant: str, raw: str, token: RefreshToken) -> Renewed | Reason:
+        """The same session in another tenant."""
+
+        async def call(newest: str) -> Renewed | Reason:
+            pair = await self._rests.ask("tenant_select", lambda: self._idp.select_tenant(tenant, newest))
+            return pair if isinstance(pair, Reason) else await self._checked(pair)
+
+        return await self.renewals.replace(raw, token, call)
+
+    async def signed_in(self, login_id: str, password: str) -> Renewed | Reason:
+        """A new session for login id and password."""
+        pair = await self._rests.ask("signin", lambda: self._idp.sign_in_with_password(login_id, password))
+        if isinstance(pair, Reason):
+            return pair
+        fresh = await self._checked(pair)
+        self.revocations.exempt(fresh.identity)
+        self.revocations.exempt(fresh.refresh)
+        return fresh
+
+    async def signed_out(self, raw: str, token: RefreshToken, *, everywhere: bool = False) -> None:
+        """End a session here first, then at Descope; raises IdentityProviderError when Descope could not be told."""
+        newest_raw, newest = await self.renewals.newest(raw, token)
+        for known in (token, newest):
+            self.revocations.revoke(known.digest, known.expires_at_s)
+        for renewed in self.renewals.forget(token):
+            self.revocations.revoke(renewed.identity.digest, renewed.identity.expires_at_s)
+            self.revocations.revoke(renewed.refresh.digest, renewed.refresh.expires_at_s)
+        if everywhere:
+            self.revocations.revoke_subject(token.subject)
+            await self._rests.ask("logoutall", lambda: self._idp.sign_out_everywhere(newest_raw))
+        else:
+            await self._rests.ask("logout", lambda: self._idp.sign_out(newest_raw))
+
+    async def revoke_sessions(self, credentials: Credentials) -> None:
+        """Refuse from now on the session tokens that a sign-out was sent with."""
+        for raw in (*credentials.sessions, *((credentials.bearer,) if credentials.bearer else ())):
+            identity = await self.verify(raw)
+            if isinstance(identity, Identity):
+                self.revocations.revoke(identity.digest, identity.expires_at_s)
+
+    # --- calls to Descope -------------------------------------------------------------------------------------------
+
+    async def _refresh_call(self, raw: str) -> Renewed | Reason:
+        try:
+            pair = await self._rests.ask("refresh", lambda: self._idp.refresh(raw))
+            outcome = pair if isinstance(pair, Reason) else await self._checked(pair)
+        except IdentityProviderError:
+            self._observe("refresh", "failed")
+            raise
+        self._observe("refresh", "refused" if isinstance(outcome, Reason) else "renewed")
+        return outcome
+
+    async def _exchange_call(self, key: str, options: ExchangeOptions, worked: bool) -> Exchanged | Reason:
+        share = "worked" if worked else "unseen"
+        try:
+            token = await self._rests.ask("exchange", lambda: self._idp.exchange(key, options, worked_before=worked), share)
+            outcome = token if isinstance(token, Reason) else await self._checked_key(token)
+        except IdentityProviderError:
+            self._observe("exchange", "failed")
+            raise
+        self._observe("exchange", "refused" if isinstance(outcome, Reason) else "exchanged")
+        return outcome
+
+    async def _checked(self, pair: SessionPair) -> Renewed:
+        """Descope's answer is verified like anybody's token."""
+        identity = await self.verify(pair.session)
+        refresh = await self.verify_refresh(pair.refresh)
+        if isinstance(identity, Reason):
+            raise IdentityProviderError(f"the new session does not verify: {identity}")
+        if isinstance(refresh, Reason):
+            raise IdentityProviderError(f"the new refresh token does not verify: {refresh}")
+        if identity.subject != refresh.subject:
+            raise IdentityProviderError("the new session and refresh token name different subjects")
+        if pair.profile:
+            left_s = identity.expires_at_s - self._clock.now_s()
+            self._remember_person(identity.subject, _person(pair.profile), left_s)
+        return Renewed(pair, identity, refresh)
+
+    async def _checked_key(self, token: str) -> Exchanged:
+        identity = await self.verify(token)
+        if isinstance(identity, Reason):
+            raise IdentityProviderError(f"the session for an access key does not verify: {identity}")
+        # A key bound to a user may come back as that user's session; it was still a key that opened the door.
+        return Exchanged(token, replace(identity, kind=Kind.ACCESS_KEY))
+
+
+def _person(profile: Mapping[str, object]) -> Person:
+    email, name = profile.get("email"), profile.get("name")
+    return Person(email if isinstance(email, str) else "", name if isinstance(name, str) else "")
+
+
+def _newest(current: Sequence[_Verified]) -> _Verified | None:
+    """A bearer was chosen on purpose, so it goes first; of several cookies the newest."""
+    return max(
+        current,
+        key=lambda p: (p.is_bearer, p.current.issued_at_s if p.current is not None else 0),
+        default=None,
+    )
+
+
+def _worst(presented: Sequence[_Verified]) -> Reason | None:
+    """What to tell whoever sent several useless tokens: that they ran out, if any was ever good."""
+    reasons = [p.reason for p in presented]
+    for telling in (Reason.SESSION_REVOKED, Reason.TOKEN_EXPIRED):
+        if telling in reasons:
+            return telling
+    return reasons[0] if reasons else None

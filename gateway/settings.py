@@ -1,0 +1,119 @@
+"""What is set from outside the route file: where it lies, where to listen, how to log. Read once, then frozen."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar, cast, get_args
+
+from gateway.core.errors import ConfigError
+
+LogForm = Literal["json", "text", "off"]
+T = TypeVar("T")
+
+DEFAULT_LISTEN = "127.0.0.1:8080"
+DEFAULT_ADMIN = "127.0.0.1:9090"
+_HIGHEST_PORT = 65_535
+
+
+class Listen(NamedTuple):
+    """An address to listen on. host: an IP address without brackets, or a name; port: 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """config: the route file; None where nobody named one."""
+
+    config: Path | None
+    listen: Listen
+    admin: Listen
+    log: LogForm
+
+
+def read_settings(environment: Mapping[str, str], overrides: Mapping[str, str | None]) -> Settings:
+    """Settings from `GATEWAY_CONFIG`, `GATEWAY_LISTEN`, `GATEWAY_ADMIN`, `GATEWAY_LOG`, and options that win over them.
+
+    overrides: values by lower-case name (config, listen, admin, log) as the command line has them; None for absent.
+    Empty variables count as absent. Raises ConfigError with every problem.
+    """
+    problems: list[str] = []
+
+    def read(name: str, default: str, parse: Callable[[str], T]) -> T | None:
+        given = overrides.get(name)
+        source = f"--{name}" if given is not None else f"GATEWAY_{name.upper()}"
+        text = given if given is not None else environment.get(source, "") or default
+        try:
+            return parse(text)
+        except ValueError as err:
+            problems.append(f"{source}: {err}")
+            return None
+
+    config = read("config", "", _config)
+    listen = read("listen", DEFAULT_LISTEN, parse_listen)
+    admin = read("admin", DEFAULT_ADMIN, parse_listen)
+    log = read("log", "json", _log_form)
+    if listen is not None and listen == admin and listen.port:
+        problems.append(f"--listen and --admin are both {listen}; give the admin listener a port of its own")
+    if problems or listen is None or admin is None or log is None:
+        raise ConfigError(tuple(problems))
+    return Settings(config, listen, admin, log)
+
+
+def parse_listen(text: str) -> Listen:
+    """`127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`; ValueError with the remedy for anything else."""
+    if text.startswith("unix:"):
+        raise ValueError("a Unix socket cannot be listened on yet; write an address such as 127.0.0.1:8080")
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{_shown(text)} has no port; write it as 127.0.0.1:8080")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= _HIGHEST_PORT):
+        raise ValueError(f"{_shown(text)}: the port is a number from 0 to {_HIGHEST_PORT}, as in 127.0.0.1:8080")
+    if not host:
+        raise ValueError(f"{_shown(text)} has no host; write 127.0.0.1:{port}, or 0.0.0.0:{port} for every interface")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host or not _is_address(host):
+            raise ValueError(f"{_shown(text)}: between brackets stands an IPv6 address, as in [::1]:{port}")
+    elif ":" in host:
+        raise ValueError(f"{_shown(text)}: an IPv6 address stands in brackets, as in [::1]:{port}")
+    elif not _is_address(host) and (not _is_name(host) or host.replace(".", "").isdigit()):
+        raise ValueError(f"{_shown(text)}: {_shown(host)} is neither an IP address nor a host name")
+    return Listen(host, int(port))
+
+
+def _config(text: str) -> Path | None:
+    if "\0" in text:
+        raise ValueError("a file name has no NUL in it")
+    return Path(text) if text else None
+
+
+def _log_form(text: str) -> LogForm:
+    forms = get_args(LogForm)
+    if text not in forms:
+        near = get_close_matches(text.lower(), forms, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{_shown(text)} is none of {', '.join(forms)}{hint}")
+    return cast("LogForm", text)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(host: str) -> bool:
+    return host.isascii() and all(label.replace("-", "").replace("_", "").isalnum() for label in host.split("."))
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 60 else text[:57] + "...")

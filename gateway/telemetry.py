@@ -1,0 +1,213 @@
+"""Metrics and logs: one record for each request, and nothing in either that could be used to sign in.
+
+Labels are bounded: route ids, reasons, operations, names of the route file. Request lines carry the path without its
+query, for queries carry tokens. Text from clients is written as JSON strings, or with everything but printable ASCII
+escaped, so that no line can be forged and no terminal spoken to.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway import __version__
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_OWN_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
+_FLUSHED_AFTER_S = 0.05
+
+log = structlog.stdlib.get_logger("gateway")
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one request when it is over. outcome: admitted, refused, failed or gone (the client left)."""
+
+    request_id: str
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    client: str = ""
+    route: str = ""
+    upstream: str = ""
+    outcome: str = "refused"
+    reason: str = ""
+    status: int = 0
+    subject: str = ""
+    seconds: float = 0.0
+    upstream_seconds: float = 0.0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
+class Metrics:
+    """All metrics of one gateway in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "gateway_requests", "Requests by route and outcome.", ["route", "outcome", "reason"], registry=registry
+        )
+        self.seconds = Histogram(
+            "gateway_request_seconds", "From head to end of reply.", ["route"], buckets=_SECONDS, registry=registry
+        )
+        self.overhead = Histogram(
+            "gateway_overhead_seconds",
+            "Our own share of a request: everything but the exchange with the upstream.",
+            ["route"],
+            buckets=_OWN_SECONDS,
+            registry=registry,
+        )
+        self.upstream_seconds = Histogram(
+            "gateway_upstream_seconds", "Exchange with the upstream.", ["upstream"], buckets=_SECONDS, registry=registry
+        )
+        self.refreshes = Counter(
+            "gateway_refreshes", "Session renewals: renewed, refused, failed, reused.", ["outcome"], registry=registry
+        )
+        self.key_exchanges = Counter(
+            "gateway_key_exchanges", "Access-key exchanges: exchanged, refused, failed.", ["outcome"], registry=registry
+        )
+        self.idp_requests = Counter(
+            "gateway_idp_requests", "Calls to Descope.", ["operation", "outcome"], registry=registry
+        )
+        self.idp_rest = Gauge(
+            "gateway_idp_rest_seconds",
+            "How long an operation at Descope was last put to rest; 0 once it answers again.",
+            ["operation"],
+            registry=registry,
+        )
+        self.keys_age = Gauge(
+            "gateway_signing_keys_age_seconds", "Since the signing keys were last confirmed.", registry=registry
+        )
+        self.token_cache = Counter(
+            "gateway_token_cache", "Verified tokens found in memory: hit, miss.", ["outcome"], registry=registry
+        )
+        self.limited = Counter("gateway_limited", "Requests over a limit.", ["limit"], registry=registry)
+        self.open_streams = Gauge(
+            "gateway_open_streams", "Streams open now: websocket, sse.", ["kind"], registry=registry
+        )
+        self.reload_success = Gauge(
+            "gateway_config_reload_success",
+            "1 when the route file last read is the one that serves.",
+            registry=registry,
+        )
+        self.build = Gauge("gateway_build_info", "The version that runs.", ["version"], registry=registry)
+        self.build.labels(__version__).set(1)
+        self._by_route: dict[str, tuple[Callable[[float], None], Callable[[float], None]]] = {}
+        self._by_upstream: dict[str, Callable[[float], None]] = {}
+        self._by_outcome: dict[tuple[str, str, str], Callable[[], None]] = {}
+
+    def count(self, record: Record) -> None:
+        """Count one request; label children are looked up once, because looking them up costs more than counting."""
+        route = record.route or "none"
+        key = (route, record.outcome, record.reason)
+        counted = self._by_outcome.get(key)
+        if counted is None:
+            counted = self._by_outcome[key] = self.requests.labels(*key).inc
+        counted()
+        timed = self._by_route.get(route)
+        if timed is None:
+            timed = self._by_route[route] = (
+                self.seconds.labels(route).observe,
+                self.overhead.labels(route).observe,
+            )
+        timed[0](record.seconds)
+        timed[1](record.seconds - record.upstream_seconds)
+        if record.upstream:
+            observed = self._by_upstream.get(record.upstream)
+            if observed is None:
+                observed = self._by_upstream[record.upstream] = self.upstream_seconds.labels(record.upstream).observe
+            observed(record.upstream_seconds)
+
+
+class RequestLog:
+    """One line for each request; lines are gathered for a moment and written together."""
+
+    def __init__(self, form: str, stream: TextIO, now_s: Callable[[], float]) -> None:
+        self._spell = {"json": _as_json, "text": _as_text}.get(form)
+        self._stream = stream
+        self._now_s = now_s
+        self._lines: list[str] = []
+
+    def write(self, record: Record) -> None:
+        if self._spell is None:
+            return
+        if not self._lines:
+            asyncio.get_running_loop().call_later(_FLUSHED_AFTER_S, self.flush)
+        self._lines.append(self._spell(record, self._now_s()))
+
+    def flush(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+
+
+def _as_json(record: Record, now_s: float) -> str:
+    return json.dumps(
+        {
+            "time": datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds"),
+            "event": "request",
+            "request_id": record.request_id,
+            "route": record.route,
+            "outcome": record.outcome,
+            "reason": record.reason,
+            "status": record.status,
+            "method": record.method,
+            "host": record.host,
+            "path": record.path,
+            "client": record.client,
+            "subject": record.subject,
+            "upstream": record.upstream,
+            "ms": round(record.seconds * 1e3, 2),
+            "upstream_ms": round(record.upstream_seconds * 1e3, 2),
+            "received_bytes": record.received_bytes,
+            "sent_bytes": record.sent_bytes,
+        }
+    )
+
+
+def _as_text(record: Record, now_s: float) -> str:
+    time = datetime.fromtimestamp(now_s, UTC).strftime("%H:%M:%S")
+    why = f" {record.reason}" if record.reason else ""
+    who = f" subject={record.subject}" if record.subject else ""
+    line = (
+        f"{time} {record.status or '---'} {record.outcome}{why} {record.method} {record.path}"
+        f" route={record.route or '-'} client={record.client or '-'}{who} {record.seconds * 1e3:.1f}ms"
+        f" id={record.request_id}"
+    )
+    return line.encode("unicode_escape").decode("ascii") if not (line.isascii() and line.isprintable()) else line
+
+
+def set_up_logging(form: str, stream: TextIO | None = None) -> None:
+    """Route everything that is logged through structlog; `form` is "json", "text" or "off"."""
+    level = logging.CRITICAL + 1 if form == "off" else logging.INFO
+    out = stream or sys.stderr
+    logging.basicConfig(format="%(message)s", stream=out, level=level, force=True)
+    for noisy in ("httpx", "httpcore", "descope", "aiohttp.access", "aiohttp.server", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+    rendered = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.filter_by_level,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            rendered,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
