@@ -105,10 +105,10 @@ class Gateway:
             log.warning(warning)
         self.metrics.reload_success.set(1)
         self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
-        self.tasks.spawn(self.keyring.keep_fresh(), "keep the signing keys fresh")
+        self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
         public = await self._listen(Listener(self.door.serve, self.door.unreadable), listen)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
-        self.tasks.spawn(self._self_test(), "self-test")
+        self.tasks.start(self._self_test(), "self-test")
         log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)
         return public, private
 

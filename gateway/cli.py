@@ -119,7 +119,7 @@ def check(file: Path) -> None:
         report.line((f"warning: {warning}", "yellow"))
     failed = failures(config)
     for failure in failed:
-        report.bad(f"{file}:{failure.line}:1: {failure.what}")
+        report.bad(failure.what)
         report.line(f"    {failure.why}")
     routes, tests = len(config.table.routes), len(config.expectations)
     counted = f"{routes} route{'s' * (routes != 1)}, {tests} test{'s' * (tests != 1)}"

@@ -66,14 +66,15 @@ def demo(port: int, admin_port: int, emulator_port: int, legacy_port: int) -> No
 
     A local Descope, an old service that knows nothing of sign-in, and the gateway in front of it.
     """
-    seed = _seed(_project_file("emulator.yaml"))
-    routes = _project_file("routes.yaml")
     ports = {"--port": port, "--admin-port": admin_port, "--emulator-port": emulator_port, "--legacy-port": legacy_port}
     options: dict[int, str] = {}
     for option, number in ports.items():
         other = options.setdefault(number, option)
         if other != option:
             raise click.UsageError(f"{other} and {option} are both {number}; give each a port of its own")
+    seed = _seed(_project_file("emulator.yaml"))
+    routes = _project_file("routes.yaml")
+    for option, number in ports.items():
         check_free(Listen(LOOPBACK, number), option)
     run(_demonstrate(seed, routes, ports))
 
@@ -94,7 +95,6 @@ async def _demonstrate(seed: "Seed", routes: Path, ports: Mapping[str, int]) -> 
     async with contextlib.AsyncExitStack() as stack:
         descope = await stack.enter_async_context(serving(Emulator(seed), LOOPBACK, ports["--emulator-port"]))
         legacy = Legacy(ports["--legacy-port"], sign_out="/.auth/logout")
-        stack.callback(legacy.stop)
         environment = {
             "DESCOPE_PROJECT_ID": seed.project_id,
             "DESCOPE_BASE_URI": descope,
@@ -104,6 +104,8 @@ async def _demonstrate(seed: "Seed", routes: Path, ports: Mapping[str, int]) -> 
         set_up_logging("text")
         gateway = Gateway(loaded(routes, environment), log_form="text")
         await stack.enter_async_context(started(gateway, listen, admin, "--port"))
+        # Ended before the gateway is: a page that listens to events would otherwise hold it up for the whole grace time.
+        stack.callback(legacy.stop)
         await gateway.keyring.ready()
         folder = stack.enter_context(TemporaryDirectory(prefix="gateway-demo-"))
         addresses = {
@@ -116,7 +118,7 @@ async def _demonstrate(seed: "Seed", routes: Path, ports: Mapping[str, int]) -> 
         }
         _guide(seed, f"http://{listen}", addresses, f"{folder}/cookies").print(Console(highlight=False))
         await signals.told()
-        click.echo("\nEnding the gateway, the service and the local Descope ...")
+        click.echo("\nEnding the service, the gateway and the local Descope ...")
     click.echo("All of it has ended; nothing was kept.")
 
 

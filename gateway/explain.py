@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.core import target as targets
 from gateway.core.facts import gather
+from gateway.core.imagined import imagined
 from gateway.core.model import (
     Admit,
     Auth,
@@ -24,7 +25,8 @@ from gateway.core.model import (
     ServerRules,
 )
 from gateway.core.policy import Finding, decide, findings
-from gateway.core.routes import RouteTable
+from gateway.core.routes import RouteTable, methods_of
+from gateway.routefile import Config, Expectation
 
 _OWN_PAGES = ".auth"
 LOOPBACK = "127.0.0.1"
@@ -74,10 +76,10 @@ class Account:
 
     @property
     def outcome(self) -> str:
-        """The decision as tests in a route file spell it: "200", or "403 role_missing"."""
+        """The decision as tests in a route file spell it: 200, or 403 role_missing."""
         if isinstance(self.decision, Refuse):
             return f"{self.decision.status} {self.decision.reason}"
-        return "200"
+        return "200" if self.decision is not None else "an answer of the gateway's own"
 
     @property
     def why(self) -> str:
@@ -88,7 +90,7 @@ class Account:
             return f"route {self.decision.match.route.id} admits it"
         missed = next((finding for finding in self.findings if finding.missed is not None), None)
         if missed is not None and self.route is not None:
-            return f"route {self.route.id} asked: {missed.question}"
+            return f"missed a condition of route {self.route.id}: {missed.question}"
         match self.decision.reason:
             case Reason.NO_ROUTE:
                 return "no route has this host and path"
@@ -101,6 +103,40 @@ class Account:
                 return f"route {self.route.id} rewrites the path to one that is refused"
             case _:
                 return "its method or its host is none that this gateway takes (server.hosts)"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A test of a route file that does not hold. what: with its place, what was expected and what happened."""
+
+    what: str
+    why: str
+
+
+def failures(config: Config) -> tuple[Failure, ...]:
+    """Run the `tests` of a route file; what did not turn out as expected, in the file's order."""
+    found = []
+    for test in config.expectations:
+        caller: Identity | Reason = Reason.NO_CREDENTIALS
+        if test.as_ is not None:
+            made = imagined(test.as_)
+            if isinstance(made, str):
+                found.append(Failure(f"{test.line}: {test.request}: there can be no such caller", made))
+                continue
+            caller = made
+        url = f"http://{test.host}{test.target}" if test.host else test.target
+        account = explain(config.table, config.server, Asked(test.method, url, caller))
+        if not _is_expected(test, account):
+            wanted = f"{test.status} {test.reason}" if test.reason else str(test.status)
+            what = f"{test.line}: {test.request}: expected {wanted}, got {account.outcome}"
+            found.append(Failure(what, f"{account.why}; asked by {spelt_caller(caller)}"))
+    return tuple(found)
+
+
+def _is_expected(test: Expectation, account: Account) -> bool:
+    if isinstance(account.decision, Refuse):
+        return account.decision.status == test.status and test.reason in (None, account.decision.reason)
+    return account.decision is not None and test.status == 200
 
 
 def explain(table: RouteTable, server: ServerRules, asked: Asked) -> Account:
@@ -127,10 +163,7 @@ def explain(table: RouteTable, server: ServerRules, asked: Asked) -> Account:
     route = match.route
     caller = None if route.auth is Auth.PUBLIC else asked.caller
     decision = decide(facts, match, caller)
-    sent: str | Reason = facts.target.text
-    if route.strip_prefix:
-        rewritten = targets.strip_prefix(facts.target, route.strip_prefix)
-        sent = rewritten if isinstance(rewritten, Reason) else rewritten.text
+    sent = targets.strip_prefix(facts.target, route.strip_prefix) if route.strip_prefix else facts.target
     if isinstance(decision, Admit) and isinstance(sent, Reason):
         decision = Refuse(sent, route)
     return Account(
@@ -140,7 +173,7 @@ def explain(table: RouteTable, server: ServerRules, asked: Asked) -> Account:
         route,
         tuple(match.captures.items()),
         tuple(findings(facts, match, caller)),
-        route.upstream.base_path + sent if isinstance(sent, str) else "",
+        "" if isinstance(sent, Reason) else route.upstream.base_path + sent.text,
     )
 
 
@@ -182,7 +215,7 @@ def _candidates(table: RouteTable, facts: RequestFacts, match: Match | MethodMis
     chosen = match.route.id if isinstance(match, Match) else ""
     for route, why in table.candidates(facts.host, facts.target):
         if route.id != chosen and why.startswith("chosen"):
-            methods = ", ".join(sorted(route.methods or ()))
+            methods = ", ".join(sorted(methods_of(route)))
             yield Candidate(route, False, f"its pattern is the one that matches, but it takes {methods} only")
         else:
             yield Candidate(route, route.id == chosen, why)

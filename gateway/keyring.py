@@ -6,6 +6,7 @@ answer the last good set serves for a day, then nothing verifies and callers are
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from gateway.clock import Clock
@@ -56,7 +57,7 @@ class Keyring:
         if self._keys is None:
             await self._fetch_shared()
         elif self.age_s > EVERY_S and not self._rests.remaining_s("keys"):
-            self._start_fetch()
+            self._tasks.start(self._fetch_quietly(), "refetch signing keys that have grown old")
         return self.keys
 
     async def unknown_key(self) -> None:
@@ -81,6 +82,10 @@ class Keyring:
             except IdentityProviderError as fault:
                 pause_s = max(fault.retry_after_s or 0.0, 1.0)
             await asyncio.sleep(pause_s)
+
+    async def _fetch_quietly(self) -> None:
+        with contextlib.suppress(IdentityProviderError):
+            await self._fetch_shared()
 
     async def _fetch_shared(self) -> None:
         # Shielded: the one who hangs up must not take the answer from the others.

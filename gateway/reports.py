@@ -9,6 +9,7 @@ from rich.text import Text
 
 from gateway.core.model import Admit, Auth, Per, Refuse, Route
 from gateway.core.policy import Finding
+from gateway.core.routes import methods_of
 from gateway.doors.answers import SENTENCES
 from gateway.explain import Account, Asked, Candidate, spelt_caller
 
@@ -64,7 +65,8 @@ class Report:
         width = max(len(one.route.id) for one in shown)
         for one in shown:
             mark, style = (">", _GOOD) if one.is_chosen else (" ", "")
-            self.line(f"  {mark} ", (one.route.id.ljust(width), style), f"  {_pattern(one.route)}  ", (one.why, _QUIET))
+            self.line(f"  {mark} ", (one.route.id.ljust(width), style), f"  {_pattern(one.route)}")
+            self.line((f"    {'':{width}}  {one.why}", _QUIET))
 
     def _findings(self, found: Iterable[Finding]) -> None:
         """Every condition; the first one missed decides, the others are told because they come next."""
@@ -99,8 +101,8 @@ class Report:
 
 
 def _pattern(route: Route) -> str:
-    methods = "any method" if route.methods is None else ",".join(sorted(route.methods))
-    return f"{route.host}{route.path}  [{methods}; {route.auth}]"
+    methods = "every method" if route.methods is None else " ".join(sorted(methods_of(route)))
+    return f"{route.host}{route.path}  ({methods}; auth {route.auth})"
 
 
 def _not_judged(route: Route | None) -> Iterable[str]:
@@ -111,7 +113,7 @@ def _not_judged(route: Route | None) -> Iterable[str]:
         names = ", ".join(f"{limit.name} (per {_spelt(limit.per)})" for limit in route.limits)
         yield f"Not simulated: the route's limits {names}; a live request over one is 429 rate_limited."
     if route.auth is not Auth.PUBLIC:
-        yield "Judged as sent by the site itself; what another site makes a browser send is 403 cross_site."
+        yield "Judged as sent by a page of this site; what other sites make browsers post or upgrade is 403 cross_site."
 
 
 def _spelt(per: Per) -> str:

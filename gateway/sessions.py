@@ -219,7 +219,7 @@ class Sessions:
             return caller
         raw, refresh = found
         work = self.renewals.renew(raw, refresh, self._refresh_call, margin_s=ahead_s)
-        self._tasks.spawn(work, "renew a session ahead of its end")
+        self._tasks.start(work, "renew a session ahead of its end")
         return Caller(identity, chosen.raw, self.renewals.receipt(refresh))
 
     async def _refresh_token(self, credentials: Credentials) -> tuple[str, RefreshToken] | Reason | None:
@@ -339,7 +339,9 @@ class Sessions:
     async def _exchange_call(self, key: str, options: ExchangeOptions, worked: bool) -> Exchanged | Reason:
         share = "worked" if worked else "unseen"
         try:
-            token = await self._rests.ask("exchange", lambda: self._idp.exchange(key, options, worked_before=worked), share)
+            token = await self._rests.ask(
+                "exchange", lambda: self._idp.exchange(key, options, worked_before=worked), share
+            )
             outcome = token if isinstance(token, Reason) else await self._checked_key(token)
         except IdentityProviderError:
             self._observe("exchange", "failed")

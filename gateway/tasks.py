@@ -24,6 +24,10 @@ class Tasks:
         if not task.cancelled():
             task.exception()  # whoever waits sees it again; nobody waiting must not be a warning at exit
 
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Like `spawn`, for work that nobody waits for."""
+        self.spawn(work, name).set_name(name)
+
     async def close(self) -> None:
         """Cancel what still runs and wait until it has ended."""
         running = tuple(self._running)

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import certifi
 import pytest
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gateway.app import Address, Gateway
@@ -132,6 +133,23 @@ async def read_body(seen: Seen, reader: asyncio.StreamReader) -> bytes:
     return body
 
 
+@dataclass(frozen=True)
+class Reply:
+    """A whole reply."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def media_type(self) -> str:
+        return self.headers["Content-Type"].partition(";")[0]
+
+
 @dataclass
 class House:
     """A gateway with all that stands around it. `get` and `send` go through the front door."""
@@ -149,15 +167,14 @@ class House:
         self.clock.offset_s += seconds
         self.emulator.advance(seconds)
 
-    async def get(self, path: str, **kwargs: Any) -> aiohttp.ClientResponse:
+    async def get(self, path: str, **kwargs: Any) -> Reply:
         return await self.send("GET", path, **kwargs)
 
-    async def send(self, method: str, path: str, **kwargs: Any) -> aiohttp.ClientResponse:
-        """A reply with its body read; paths go out as written, cookies only when given, redirects are not followed."""
+    async def send(self, method: str, path: str, **kwargs: Any) -> Reply:
+        """Paths go out as written, cookies only when given, redirects are not followed."""
         target = URL(str(self.url) + path, encoded=True)
         async with self.http.request(method, target, allow_redirects=False, **kwargs) as response:
-            await response.read()
-            return response
+            return Reply(response.status, response.headers, await response.read())
 
     async def raw(self, data: bytes, *, until_closed: bool = False) -> bytes:
         """Write bytes, read one reply's bytes (or all until the connection ends)."""
@@ -186,7 +203,7 @@ def cookie_header(cookies: dict[str, str]) -> dict[str, str]:
     return {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
 
 
-def set_cookies(response: aiohttp.ClientResponse) -> dict[str, str]:
+def set_cookies(response: Reply) -> dict[str, str]:
     """Name to value of what a reply sets, deletions as empty text."""
     found = {}
     for line in response.headers.getall("Set-Cookie", []):
@@ -195,8 +212,8 @@ def set_cookies(response: aiohttp.ClientResponse) -> dict[str, str]:
     return found
 
 
-async def reason_of(response: aiohttp.ClientResponse) -> str:
-    problem = json.loads(await response.read())
+def reason_of(response: Reply) -> str:
+    problem = json.loads(response.body)
     assert problem["status"] == response.status
     assert problem["request_id"] == response.headers["X-Request-Id"]
     return str(problem["reason"])
@@ -231,8 +248,10 @@ def signing_keys() -> Any:
 
 
 @asynccontextmanager
-async def open_house(signing_keys: Any, routes: str = ROUTES, top: str = "", server: str = "") -> AsyncIterator[House]:
-    """Emulator, recording upstream, gateway. top: more top-level YAML; server: more keys of `server`."""
+async def open_house(
+    signing_keys: Any, routes: str = ROUTES, top: str = "", server: str = "", *, hold: bool = False
+) -> AsyncIterator[House]:
+    """Emulator, recording upstream, gateway. top: YAML after the upstreams; server: more keys of `server`."""
     clock = Hands()
     emulator = Emulator(load_seed(ROOT / "config" / "emulator.yaml"), keys=signing_keys)
     recorder = Recorder()
@@ -251,7 +270,7 @@ server:
   cookies: {{secure: false}}
 {server}
 upstreams:
-  legacy: {{url: "http://{LOOPBACK}:{recorder.port}"}}
+  legacy: {{url: "http://{LOOPBACK}:{recorder.port}", retry_after: {"hold" if hold else "pass"}}}
 {top}
 {routes}
 """
@@ -282,7 +301,7 @@ async def house(signing_keys: Any) -> AsyncIterator[House]:
 def built(signing_keys: Any) -> OpenHouse:
     """A house of one's own: `async with built(routes=..., top=..., server=...) as house`."""
 
-    def build(**kwargs: str) -> Any:
+    def build(**kwargs: Any) -> Any:
         return open_house(signing_keys, **kwargs)
 
     return build

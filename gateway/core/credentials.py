@@ -18,6 +18,7 @@ TOKEN_CHARS = 8 * 1024
 JOINED_CHARS = 16 * 1024
 _MAX_COPIES = 8
 _KEY = re.compile(r"[!-~]{1,4096}", re.ASCII)
+_SCHEME_CHAR = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 
 def find(facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials | Reason:
@@ -56,14 +57,19 @@ def _bearer(facts: RequestFacts) -> str | Reason:
         return Reason.AMBIGUOUS_CREDENTIALS
     if not lines:
         return ""
-    scheme, _, rest = lines[0].decode("latin-1").strip().partition(" ")
-    return rest.strip() if scheme.lower() == "bearer" else ""
+    value = lines[0].strip(b" \t")
+    rest = value[6:]
+    if value[:6].lower() != b"bearer" or not rest or _SCHEME_CHAR.match(rest):
+        return ""
+    token = rest.lstrip(b" ")
+    # A tab is where other readers end the scheme too: they would see a credential that nobody judged.
+    return Reason.TOKEN_MALFORMED if token == rest or token.startswith(b"\t") else token.decode("latin-1")
 
 
 def _keys(facts: RequestFacts, opaque: str) -> tuple[str, ...] | Reason:
     """The different access keys sent; `X-API-Key` is always an opaque one."""
     keys = [opaque] if opaque else []
-    keys += [value.decode("latin-1").strip() for value in facts.named.get(b"x-api-key", ())]
+    keys += [value.strip(b" \t").decode("latin-1") for value in facts.named.get(b"x-api-key", ())]
     if any(is_jwt(key) for key in keys):
         return Reason.TOKEN_MALFORMED
     if not all(_KEY.fullmatch(key) for key in keys):
@@ -72,17 +78,21 @@ def _keys(facts: RequestFacts, opaque: str) -> tuple[str, ...] | Reason:
 
 
 def _cookies(lines: Iterable[bytes], rules: CookieRules) -> tuple[tuple[str, ...], tuple[str, ...]] | Reason:
-    names = ours(rules)
+    names, session, refresh = _spellings(rules.session, rules.refresh)
     copies: dict[bytes, list[str]] = {}
     for line in lines:
         for pair in line.split(b";"):
-            name, _, value = pair.partition(b"=")
-            name = name.strip(b" \t")
+            raw_name, _, value = pair.partition(b"=")
+            name = raw_name.strip(b" \t")
             if name in names:
-                copies.setdefault(name, []).append(value.strip(b" \t").decode("latin-1"))
+                text = value.strip(b" \t").decode("latin-1")
+                if text:
+                    copies.setdefault(name, []).append(text)
     if not copies:
         return (), ()
-    sessions, refreshes = _joined(copies, rules.session), _joined(copies, rules.refresh)
+    if max(map(len, copies.values())) > _MAX_COPIES:
+        return Reason.AMBIGUOUS_CREDENTIALS
+    sessions, refreshes = _joined(copies, session), _joined(copies, refresh)
     if isinstance(sessions, Reason):
         return sessions
     if isinstance(refreshes, Reason):
@@ -90,50 +100,63 @@ def _cookies(lines: Iterable[bytes], rules: CookieRules) -> tuple[tuple[str, ...
     return sessions, refreshes
 
 
-def _joined(copies: dict[bytes, list[str]], name: str) -> tuple[str, ...] | Reason:
+def _joined(copies: dict[bytes, list[str]], spellings: tuple[bytes, ...]) -> tuple[str, ...] | Reason:
     """Every copy of a cookie, with its parts behind it where each part came once."""
-    whole = [value for value in copies.get(name.encode(), ()) if value]
-    if len(whole) > _MAX_COPIES:
-        return Reason.AMBIGUOUS_CREDENTIALS
+    whole = copies.get(spellings[0])
+    if whole is None:
+        return ()
     tail = ""
-    for number in range(1, PARTS):
-        parts = copies.get(f"{name}.{number}".encode(), [])
-        if not parts:
+    for name in spellings[1:]:
+        parts = copies.get(name)
+        if parts is None:
             break
         if len(parts) > 1:
             tail = ""
             break
         tail += parts[0]
-    joined = tuple(dict.fromkeys(value + tail for value in whole))
+    joined = tuple(whole) if len(whole) == 1 and not tail else tuple(dict.fromkeys([value + tail for value in whole]))
     most = JOINED_CHARS if tail else TOKEN_CHARS
-    return Reason.HEADERS_TOO_LARGE if any(len(value) > most for value in joined) else joined
+    return Reason.HEADERS_TOO_LARGE if max(map(len, joined)) > most else joined
 
 
 @lru_cache(maxsize=64)
+def _spellings(session: str, refresh: str) -> tuple[frozenset[bytes], tuple[bytes, ...], tuple[bytes, ...]]:
+    """All names that are ours, and for each of the two cookies its own and those of its parts, in order."""
+    first, second = (
+        tuple(f"{name}.{number}".encode() if number else name.encode() for number in range(PARTS))
+        for name in (session, refresh)
+    )
+    return frozenset(first + second), first, second
+
+
 def ours(rules: CookieRules) -> frozenset[bytes]:
     """The names of all cookies that are ours, parts included."""
-    whole = (rules.session, rules.refresh)
-    return frozenset(name.encode() for base in whole for name in (base, *(f"{base}.{n}" for n in range(1, PARTS))))
+    return _spellings(rules.session, rules.refresh)[0]
 
 
 @lru_cache(maxsize=64)
-def _hidden(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    """One of our names where a reader that also splits at blanks, commas or quotes would see it."""
+def _patterns(names: frozenset[bytes]) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """One of our names anywhere; and one where a careless reader would see a cookie of that name.
+
+    Such readers split at blanks, commas or quotes too, take what strips as white space in some character set (0x85 and
+    0xA0 in latin-1, several longer ones in UTF-8) from both ends of a name, or overlook a leading equals sign.
+    """
     spelt = b"|".join(re.escape(name) for name in sorted(names))
-    return re.compile(rb"(?:^|[\s,\"'\x0b\x0c\x00])(?:" + spelt + rb")\s*=")
+    seen = rb"(?:^=*|[\x00-\x20\"',\x7f-\xff]=*)(?:" + spelt + rb")[\x00-\x20\"'\x7f-\xff]*="
+    return re.compile(spelt), re.compile(seen)
 
 
 def without_ours(cookie_value: bytes, names: frozenset[bytes]) -> bytes:
     """A `Cookie` value without our pairs, nor those in which a careless reader would find one; else unchanged."""
-    pattern = _hidden(names)
-    kept = []
-    dropped = False
-    for pair in cookie_value.split(b";"):
-        if pair.partition(b"=")[0].strip(b" \t") in names or pattern.search(pair):
-            dropped = True
-        else:
-            kept.append(pair)
-    return b";".join(kept).strip(b" \t") if dropped else cookie_value
+    anywhere, seen = _patterns(names)
+    if anywhere.search(cookie_value) is None:
+        return cookie_value
+    pairs = cookie_value.split(b";")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t") not in names and not seen.search(pair)]
+    if len(kept) == len(pairs):
+        return cookie_value
+    left = b";".join(kept).strip(b" \t")
+    return left if left.strip(b"; \t") else b""
 
 
 def session_cookies(

@@ -17,12 +17,31 @@ MAX_LINE_BYTES = 32 * 1024
 MAX_LINES = 200
 MAX_HEAD_BYTES = 64 * 1024
 
-_METHOD = re.compile(r"[A-Z][A-Z_-]{0,31}", re.ASCII)
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}", re.ASCII)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_BAD_VALUE = re.compile(rb"[\x00\r\n]")
 _HOST = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
+_MAX_HOST_BYTES = 260
+_MAX_KEPT_BYTES = 256
+# One entry of X-Forwarded-For: [IPv6], IPv4, both perhaps with a port, or a bare IPv6 address.
+_NODE = re.compile(
+    r"\[([0-9A-Fa-f:.]{2,45})(?:%[!-Z^-~]{1,16})?\](?::[0-9]{1,5})?|([0-9.]{7,15})(?::[0-9]{1,5})?|([0-9A-Fa-f:.]{2,45})"
+)
 _FRAMING = frozenset({b"transfer-encoding", b"content-length"})
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+# Names that need neither check nor lower-casing in their two usual spellings. A fixed list and no memory of what was
+# seen: names are the client's to choose, and so would the memory's size be.
+_USUAL_NAMES = (
+    "accept accept-charset accept-encoding accept-language access-control-request-headers "
+    "access-control-request-method authorization cache-control connection content-encoding content-language "
+    "content-length content-type cookie date dnt expect forwarded from host if-match if-modified-since "
+    "if-none-match if-range if-unmodified-since keep-alive last-event-id max-forwards origin pragma priority "
+    "range referer save-data sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode "
+    "sec-fetch-site sec-fetch-user sec-gpc sec-websocket-extensions sec-websocket-key sec-websocket-protocol "
+    "sec-websocket-version te traceparent tracestate trailer transfer-encoding upgrade "
+    "upgrade-insecure-requests user-agent via x-api-key x-csrf-token x-csrftoken x-forwarded-for "
+    "x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id x-requested-with x-xsrf-token"
+)
+_LOWER = {spelt.encode(): name.encode() for name in _USUAL_NAMES.split() for spelt in (name, name.title())}
 
 
 def gather(
@@ -47,7 +66,7 @@ def gather(
     headers, named = lines
     if not _is_framed_plainly(named, http10=http10):
         return Reason.BAD_REQUEST
-    found = _host(named.get(b"host", []), http10=http10)
+    found = _host(named.get(b"host", ()), http10=http10)
     if found is None or (server.hosts and found[1] not in server.hosts):
         return Reason.BAD_REQUEST
     authority, host = found
@@ -57,7 +76,7 @@ def gather(
     near = plain_address(peer)
     client, scheme = near, _scheme(authority, server.public_urls, tls)
     if near and server.trusted_proxies and _is_within(near, server.trusted_proxies):
-        client = _forwarded_for(near, named.get(b"x-forwarded-for", ()), server.trusted_proxies)
+        client = _forwarded_for(near, b",".join(named.get(b"x-forwarded-for", ())), server.trusted_proxies)
         scheme = _forwarded_scheme(named.get(b"x-forwarded-proto", ())) or scheme
     return RequestFacts(
         method=method,
@@ -68,46 +87,64 @@ def gather(
         peer=near,
         client=client,
         headers=tuple(headers),
-        named={name: tuple(values) for name, values in named.items()},
+        named=named,
         http10=http10,
     )
 
 
 def client_key(client: str) -> str:
     """Whose allowance an address spends: an IPv4 address its own, an IPv6 address its network's (/64)."""
+    return _network_key(client) if ":" in client else client
+
+
+@lru_cache(maxsize=4096)
+def _network_key(client: str) -> str:
     address = _address(client)
     if isinstance(address, IPv6Address):
         return f"{IPv6Address(int(address) >> 64 << 64)}/64"
-    return client
+    return client if address is None else str(address)
 
 
-def _lines(raw: Iterable[tuple[bytes, bytes]]) -> tuple[list[HeaderLine], dict[bytes, list[bytes]]] | Reason:
+def _lines(raw: Iterable[tuple[bytes, bytes]]) -> tuple[list[HeaderLine], dict[bytes, tuple[bytes, ...]]] | Reason:
+    lines = tuple(raw)
+    # All values in one piece, for a search in each of them costs more than the rest of this function.
+    values = b"".join([value for _, value in lines])
+    total = len(values) + sum([len(name) for name, _ in lines]) + 4 * len(lines)
+    if len(lines) > MAX_LINES or total > MAX_HEAD_BYTES:
+        return Reason.HEADERS_TOO_LARGE
+    if total > MAX_LINE_BYTES and any(len(name) + len(value) + 4 > MAX_LINE_BYTES for name, value in lines):
+        return Reason.HEADERS_TOO_LARGE
+    if b"\x00" in values or b"\r" in values or b"\n" in values:
+        return Reason.BAD_REQUEST
     headers: list[HeaderLine] = []
-    named: dict[bytes, list[bytes]] = {}
-    total = 0
-    for name, value in raw:
-        size = len(name) + len(value) + 4
-        total += size
-        if size > MAX_LINE_BYTES:
-            return Reason.HEADERS_TOO_LARGE
-        if _NAME.fullmatch(name) is None or _BAD_VALUE.search(value):
+    named: dict[bytes, tuple[bytes, ...]] = {}
+    for name, value in lines:
+        lower = _LOWER.get(name) or _lower(name)
+        if not lower:
             return Reason.BAD_REQUEST
-        lower = name.lower()
         headers.append((lower, name, value))
         if lower in named:
-            named[lower].append(value)
+            named[lower] += (value,)
         else:
-            named[lower] = [value]
-            if (b"_" in lower or b"." in lower) and lower.replace(b"_", b"-").replace(b".", b"-") in _FRAMING:
-                return Reason.BAD_REQUEST
-    return Reason.HEADERS_TOO_LARGE if len(headers) > MAX_LINES or total > MAX_HEAD_BYTES else (headers, named)
+            named[lower] = (value,)
+    return headers, named
 
 
-def _is_framed_plainly(named: dict[bytes, list[bytes]], *, http10: bool) -> bool:
+def _lower(name: bytes) -> bytes:
+    """A header name in lower case; b"" for what is no name, or would frame the body for a service that folds names."""
+    if _NAME.fullmatch(name) is None:
+        return b""
+    lower = name.lower()
+    folded = lower.replace(b"_", b"-").replace(b".", b"-")
+    return lower if folded == lower or folded not in _FRAMING else b""
+
+
+def _is_framed_plainly(named: dict[bytes, tuple[bytes, ...]], *, http10: bool) -> bool:
     """At most one length, or exactly `chunked`; never both (RFC 9112 section 6.3)."""
     codings, lengths = named.get(b"transfer-encoding"), named.get(b"content-length")
     if codings is not None:
-        return not http10 and lengths is None and len(codings) == 1 and codings[0].strip().lower() == b"chunked"
+        # Blanks and tabs only: a coding behind a vertical tab is one that another parser does not know.
+        return not http10 and lengths is None and len(codings) == 1 and codings[0].strip(b" \t").lower() == b"chunked"
     return lengths is None or (len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) < 20)
 
 
@@ -115,30 +152,36 @@ def _host(values: Sequence[bytes], *, http10: bool) -> tuple[str, str] | None:
     """(authority as sent, canonical name); None for anything but one plain host."""
     if not values and http10:
         return "", ""
-    return _read_host(values[0]) if len(values) == 1 else None
+    # The length first: what is refused for it must not lie in the cache.
+    return _read_host(values[0]) if len(values) == 1 and len(values[0]) <= _MAX_HOST_BYTES else None
 
 
 @lru_cache(maxsize=1024)
 def _read_host(value: bytes) -> tuple[str, str] | None:
-    authority = value.strip().decode("latin-1")
+    authority = value.strip(b" \t").decode("latin-1")
     match = _HOST.fullmatch(authority.lower())
-    if match is None or len(authority) > 260:
+    if match is None:
         return None
     if match[2] is not None and not 0 < int(match[2]) < 65536:
         return None
     name = match[1]
-    if name.startswith("[") and not isinstance(_address(name[1:-1]), IPv6Address):
+    if name.startswith("[") and (":" not in name or _address(name[1:-1]) is None):
         return None
     return authority, name.removesuffix(".")
 
 
 @lru_cache(maxsize=1024)
 def _scheme(authority: str, public_urls: tuple[str, ...], tls: bool) -> str:
-    """As the client sees us: the scheme of the public URL with this host, for whatever ends TLS before us says so."""
-    for url in public_urls:
-        parts = urlsplit(url)
-        if parts.netloc.lower() == authority.lower():
-            return parts.scheme
+    """As the client sees us: what the public URL with this host and port says, else one with this host."""
+    asked = urlsplit(f"//{authority}")
+    host = (asked.hostname or "").removesuffix(".")
+    same_host = [url for url in map(urlsplit, public_urls) if host and url.hostname == host]
+    for url in same_host:
+        usual = 443 if url.scheme == "https" else 80
+        if (asked.port or usual) == (url.port or usual):
+            return url.scheme
+    if same_host:
+        return same_host[0].scheme
     return "https" if tls else "http"
 
 
@@ -148,13 +191,15 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or (IPv6Address(int(address)) if address.scope_id else address)
+    return address
 
 
 @lru_cache(maxsize=4096)
 def plain_address(text: str) -> str:
-    """An address in its usual spelling, an IPv4 one inside IPv6 as itself; "" for what is none."""
-    address = _address(text.partition("%")[0])
+    """An address in its usual spelling, without zone, an IPv4 one inside IPv6 as itself; "" for what is none."""
+    address = _address(text)
     return str(address) if address is not None else ""
 
 
@@ -164,12 +209,18 @@ def _is_within(text: str, networks: tuple[Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
-def _forwarded_for(peer: str, values: Iterable[bytes], trusted: tuple[Network, ...]) -> str:
+def _forwarded_for(peer: str, chain: bytes, trusted: tuple[Network, ...]) -> str:
     """From the right, the first address that is no trusted proxy; what cannot be read ends the walk."""
+    # A client repeats itself, but a long chain is not worth its place in the memory.
+    return _walked(peer, chain, trusted) if len(chain) <= _MAX_KEPT_BYTES else _walked.__wrapped__(peer, chain, trusted)
+
+
+@lru_cache(maxsize=4096)
+def _walked(peer: str, chain: bytes, trusted: tuple[Network, ...]) -> str:
     client = peer
-    entries = [entry.strip() for value in values for entry in value.decode("latin-1").split(",")]
-    for entry in reversed(entries):
-        address = plain_address(_without_port(entry))
+    for entry in reversed(chain.decode("latin-1").split(",")):
+        node = _NODE.fullmatch(entry.strip(" \t"))
+        address = plain_address(node[1] or node[2] or node[3]) if node is not None else ""
         if not address:
             return client
         client = address
@@ -178,12 +229,6 @@ def _forwarded_for(peer: str, values: Iterable[bytes], trusted: tuple[Network, .
     return client
 
 
-def _without_port(entry: str) -> str:
-    if entry.startswith("["):
-        return entry[1:].partition("]")[0]
-    return entry.partition(":")[0] if entry.count(":") == 1 else entry
-
-
 def _forwarded_scheme(values: Sequence[bytes]) -> str:
-    last = values[-1].rpartition(b",")[2].strip().lower() if values else b""
+    last = values[-1].rpartition(b",")[2].strip(b" \t").lower() if values else b""
     return last.decode("ascii") if last in (b"http", b"https") else ""

@@ -104,6 +104,10 @@ def unbase64url(text: str) -> bytes:
     return raw
 
 
+class _Unfit(ValueError):
+    """Why a key is not taken."""
+
+
 def _member(entry: object, name: str) -> object:
     return entry.get(name) if isinstance(entry, dict) else None
 
@@ -117,24 +121,24 @@ def _label(entry: object, position: int) -> str:
 def _key(entry: object, times: Mapping[str, int]) -> VerifyingKey:
     """The key in one entry; raises ValueError with the reason why it is not taken."""
     if not isinstance(entry, dict):
-        raise ValueError("the entry is no object")
+        raise _Unfit("the entry is no object")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARS:
-        raise ValueError(f"kid must be a text of 1 to {MAX_KID_CHARS} characters")
+        raise _Unfit(f"kid must be a text of 1 to {MAX_KID_CHARS} characters")
     if times[kid] > 1:
-        raise ValueError("its kid appears more than once, so none of the keys with it is used")
+        raise _Unfit("its kid appears more than once, so none of the keys with it is used")
     if entry.get("kty") == "oct":
-        raise ValueError("symmetric keys are never used")
+        raise _Unfit("symmetric keys are never used")
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
-        raise ValueError("it contains private key material")
+        raise _Unfit("it contains private key material")
     if "use" in entry and entry["use"] != "sig":
-        raise ValueError("use is not sig")
+        raise _Unfit("use is not sig")
     operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
-        raise ValueError("key_ops does not contain verify")
+        raise _Unfit("key_ops does not contain verify")
     algorithm = entry.get("alg")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise ValueError("alg is missing or not one that is accepted")
+        raise _Unfit("alg is missing or not one that is accepted")
     if algorithm in _RSA_HASHES:
         check = _rsa_check(entry, algorithm)
     elif algorithm in _CURVES:
@@ -147,23 +151,23 @@ def _key(entry: object, times: Mapping[str, int]) -> VerifyingKey:
 def _octets(entry: Mapping[str, Any], name: str) -> bytes:
     text = entry.get(name)
     if not isinstance(text, str):
-        raise ValueError(f"{name} is missing or no text")
+        raise _Unfit(f"{name} is missing or no text")
     try:
         return unbase64url(text)
     except ValueError:
-        raise ValueError(f"{name} is not canonical unpadded base64url") from None
+        raise _Unfit(f"{name} is not canonical unpadded base64url") from None
 
 
 def _rsa_check(entry: Mapping[str, Any], algorithm: str) -> Check:
     if entry.get("kty") != "RSA":
-        raise ValueError(f"alg {algorithm} needs kty RSA")
+        raise _Unfit(f"alg {algorithm} needs kty RSA")
     modulus = int.from_bytes(_octets(entry, "n"), "big")
     exponent = int.from_bytes(_octets(entry, "e"), "big")
     if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
-        raise ValueError(f"the RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+        raise _Unfit(f"the RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
     # The lower bound is FIPS 186-5's, the upper one OpenSSL's for large keys.
     if not 2**16 < exponent < 2**64 or exponent % 2 == 0 or modulus % 2 == 0:
-        raise ValueError("the RSA modulus or exponent is out of range")
+        raise _Unfit("the RSA modulus or exponent is out of range")
     key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
     # Made once, not for each token.
     digest = _RSA_HASHES[algorithm]
@@ -185,11 +189,11 @@ def _rsa_check(entry: Mapping[str, Any], algorithm: str) -> Check:
 def _ec_check(entry: Mapping[str, Any], algorithm: str) -> Check:
     curve_name, curve, digest = _CURVES[algorithm]
     if entry.get("kty") != "EC" or entry.get("crv") != curve_name:
-        raise ValueError(f"alg {algorithm} needs kty EC and crv {curve_name}")
+        raise _Unfit(f"alg {algorithm} needs kty EC and crv {curve_name}")
     size = (curve.key_size + 7) // 8
     x, y = _octets(entry, "x"), _octets(entry, "y")
     if len(x) != size or len(y) != size:
-        raise ValueError(f"x and y must have {size} bytes each")
+        raise _Unfit(f"x and y must have {size} bytes each")
     # Raises ValueError for a point that is not on the curve.
     point = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve)
     key = point.public_key()
@@ -210,7 +214,7 @@ def _ec_check(entry: Mapping[str, Any], algorithm: str) -> Check:
 
 def _ed25519_check(entry: Mapping[str, Any]) -> Check:
     if entry.get("kty") != "OKP" or entry.get("crv") != "Ed25519":
-        raise ValueError("alg EdDSA needs kty OKP and crv Ed25519")
+        raise _Unfit("alg EdDSA needs kty OKP and crv Ed25519")
     # Raises ValueError unless there are exactly 32 bytes.
     key = Ed25519PublicKey.from_public_bytes(_octets(entry, "x"))
 

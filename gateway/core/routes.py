@@ -258,7 +258,7 @@ def _leaves(place: _Place) -> list[_Leaf]:
 def _why_chosen(route: Route) -> str:
     host = f"host {route.host} and " if route.host else ""
     takes = "every method" if route.methods is None else _spelt(methods_of(route))
-    return f"chosen: {host}path {route.path} are the most particular that match; it takes {takes}"
+    return f"chosen: {host}path {route.path}, nothing more particular matches; it takes {takes}"
 
 
 def _why_not(route: Route, host: str, target: Target, winner: Route | None) -> tuple[int, str] | None:

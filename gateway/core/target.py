@@ -14,7 +14,10 @@ from gateway.core.model import Reason, Target
 
 MAX_TARGET_BYTES = 32 * 1024
 
-_PLAIN_PATH = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@|\[\]-]+)+/?|/")
+# The whole target at once, for nearly all that come: no escapes and no segment that begins with a dot.
+_PLAIN = re.compile(
+    r"((?:/[A-Za-z0-9_~!$&'()*+,=:@|\[\]-][A-Za-z0-9._~!$&'()*+,=:@|\[\]-]*)+/?|/)(?:\?([!-\"$-~\x80-\xff]*))?"
+)
 _RAW_PATH = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,=:@|\[\]/-]|%[0-9A-Fa-f]{2})+")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -29,30 +32,33 @@ def canonical(raw: bytes, authority: str = "") -> Target | Reason:
     """The one target that `raw` can mean, or BAD_TARGET.
 
     authority: the request's Host; an absolute-form target (RFC 9112 section 3.2.2) must name it and is reduced to its
-    path. The query is kept byte for byte, as latin-1 text.
+    path. The query is kept byte for byte: `query.encode("latin-1")` are the bytes that came.
     """
     if len(raw) > MAX_TARGET_BYTES:
         return Reason.BAD_TARGET
+    plain = _PLAIN.fullmatch(raw.decode("latin-1"))
+    if plain is not None:
+        spelt, query = plain.groups()
+        return Target(spelt, tuple(spelt[1:].split("/")), query)
     if not raw.startswith(b"/"):
         absolute = _ABSOLUTE.fullmatch(raw)
         if absolute is None or not authority or absolute[1].decode("latin-1").lower() != authority.lower():
             return Reason.BAD_TARGET
         rest = absolute[2] or b"/"
         raw = rest if rest.startswith(b"/") else b"/" + rest
-    path, mark, query = raw.partition(b"?")
-    if mark and _QUERY.fullmatch(query) is None:
+    path, mark, raw_query = raw.partition(b"?")
+    if mark and _QUERY.fullmatch(raw_query) is None:
         return Reason.BAD_TARGET
-    text = query.decode("latin-1") if mark else None
-    if _PLAIN_PATH.fullmatch(path):
-        plain = path.decode("ascii")
-        return Target(plain, tuple(plain[1:].split("/")), text)
-    return _escaped(path, text)
+    return _escaped(path, raw_query.decode("latin-1") if mark else None)
 
 
 def _escaped(path: bytes, query: str | None) -> Target | Reason:
-    if _RAW_PATH.fullmatch(path) is None or _TWICE_ESCAPED.search(path):
+    if _RAW_PATH.fullmatch(path) is None:
         return Reason.BAD_TARGET
     spelt = _ESCAPE.sub(_respelt, path)
+    # In the new spelling, not the old: `%25%34%31` becomes `%2541` only now.
+    if _TWICE_ESCAPED.search(spelt):
+        return Reason.BAD_TARGET
     segments = []
     for part in spelt[1:].split(b"/"):
         try:

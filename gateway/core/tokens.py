@@ -2,8 +2,8 @@
 
 Everything but the clock is settled here, so an answer may be remembered; `standing` asks the clock each time. The order
 is part of the promise: spelling, header, key, signature, and only then the claims, of which nothing is even parsed
-before the signature is known to be Descope's. The parsing is our own and strict, so that no other reader can see another
-token in the same text: one spelling of base64url, one member of each name, JSON and UTF-8 without exceptions.
+before the signature is known to be Descope's. The parsing is our own and strict, so that no other reader can see
+another token in the same text: one spelling of base64url, one member of each name, JSON and UTF-8 without exceptions.
 
 Unlovely: a signature of ES256, ES384 or ES512 has a second valid spelling that anybody can work out from the first, so
 two texts, with two digests, can be the same token.
@@ -57,7 +57,7 @@ def session(token: str, keys: KeySet, rules: TokenRules) -> Identity | Reason:
         return claims
     if not _is_our_issuer(claims.get("iss"), rules.project_id):
         return Reason.TOKEN_WRONG_ISSUER
-    # Cookies may have other names than `DS`, and `drn` repeats the name; the one it must not be is the refresh cookie's.
+    # `drn` repeats the cookie's name, which may be another than `DS`; it must not be the refresh cookie's.
     kind = claims.get("drn", "")
     if not isinstance(kind, str) or kind == _REFRESH_COOKIE:
         return Reason.TOKEN_WRONG_KIND
@@ -140,19 +140,14 @@ def claims_our_issuer(token: str, project_id: str) -> bool:
     try:
         text = a2b_base64(code.encode("ascii") + b"==").decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
         members, _ = _GENEROUS.raw_decode(text)
-    except (ValueError, RecursionError):
+        issuers = [json.dumps(value, ensure_ascii=False) for name, value in members if name == "iss"]
+    except (TypeError, ValueError, RecursionError):
         return False
     ours = project_id.casefold()
-    return isinstance(members, _Members) and any(
-        name == "iss" and ours in json.dumps(value, ensure_ascii=False).casefold() for name, value in members
-    )
+    return any(ours in issuer.casefold() for issuer in issuers)
 
 
 # --- strict parsing -------------------------------------------------------------------------------------------------
-
-
-class _Members(list[tuple[str, Any]]):
-    """A JSON object with its repetitions, which a dict would swallow."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,7 +169,8 @@ def _no_constant(word: str) -> float:
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant)
-_GENEROUS = json.JSONDecoder(object_pairs_hook=_Members, strict=False)
+# Objects as pairs, for a dict would swallow repetitions; numbers as texts, for some are too long for Python.
+_GENEROUS = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str, strict=False)
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def refusal(
             refuse.status,
             "refused.html",
             *lines,
-            status=refuse.status,
+            code=refuse.status,
             sentence=SENTENCES[refuse.reason],
             reason=refuse.reason.value,
             request_id=request_id,

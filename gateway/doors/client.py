@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
@@ -23,9 +25,17 @@ from gateway.upstream import BodyBroken
 _HEADER_LINE_BYTES = 32 * 1024
 _HEADER_LINES = 200
 _KEEP_ALIVE_S = 75.0
-_LINGER_S = 5.0
+_LINGER_S = 1.0
 
 ParseErrorAnswer = Callable[[web.BaseRequest, bool], None]
+
+
+class Request(web.BaseRequest):
+    """A request with its head as it was parsed; aiohttp's own accessors decode and normalise."""
+
+    @property
+    def head(self) -> RawRequestMessage:
+        return self._message
 
 
 class Written(web.StreamResponse):
@@ -204,11 +214,19 @@ class _Protocol(RequestHandler):
 class Listener(web.Server):
     """The low-level server of the public listener. A client that goes away ends the work for it."""
 
-    def __init__(
-        self, serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], answer: ParseErrorAnswer
-    ) -> None:
-        super().__init__(serve, handler_cancellation=True)
+    def __init__(self, serve: Callable[[Request], Awaitable[web.StreamResponse]], answer: ParseErrorAnswer) -> None:
+        super().__init__(serve, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
         self._answer = answer
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> Request:
+        return Request(message, payload, protocol, writer, task, self._loop)
 
     def __call__(self) -> RequestHandler:
         return _Protocol(self, self._loop, self._answer)

@@ -28,7 +28,7 @@ from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Admit, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.answers import Answer, refusal
-from gateway.doors.client import Client, Written, write_reply
+from gateway.doors.client import Client, Request, Written, write_reply
 from gateway.doors.signin import BODY_BYTES, PREFIX, SignIn
 from gateway.gate import Gate
 from gateway.holds import Holds
@@ -52,7 +52,7 @@ class _Writers:
 class _Visit:
     """One request under way."""
 
-    request: web.BaseRequest
+    request: Request
     record: Record
     facts: RequestFacts | None = None
     client: Client | None = None
@@ -83,7 +83,7 @@ class ProxyDoor:
         self._in = inside
         self._writers: dict[str, _Writers] = {}
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: Request) -> web.StreamResponse:
         """Answer one request, whatever happens."""
         started_s = time.perf_counter()
         visit = _Visit(request, Record(secrets.token_hex(8)))
@@ -119,7 +119,7 @@ class ProxyDoor:
     async def _serve(self, visit: _Visit) -> web.StreamResponse:
         request, record = visit.request, visit.record
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        message = request.message
+        message = request.head
         facts = gather(
             method=message.method,
             raw_target=message.path.encode("utf-8", "surrogateescape"),
@@ -138,7 +138,7 @@ class ProxyDoor:
             record.request_id = _handed_on_id(facts) or record.request_id
         if facts.target.segments[0] == PREFIX:
             return await self._serve_sign_in(visit, facts)
-        is_upgrade = bool(message.upgrade)
+        is_upgrade = bool(message.upgrade) and _is_websocket(facts)
         if is_preflight(facts):
             answer = self._preflight(facts)
             if answer is not None:
@@ -327,6 +327,12 @@ class ProxyDoor:
                 if urlsplit(url).netloc.lower() == facts.authority.lower():
                     return url
         return urls[0] if urls else ""
+
+
+def _is_websocket(facts: RequestFacts) -> bool:
+    """The one upgrade that is passed on; any other is declined by not asking for it (RFC 9110 section 7.8)."""
+    wanted = facts.named.get(b"upgrade", ())
+    return facts.method == "GET" and facts.is_upgrade and [w.strip().lower() for w in wanted] == [b"websocket"]
 
 
 def _reason_of(fault: Exception) -> Reason:

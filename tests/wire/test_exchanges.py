@@ -126,10 +126,10 @@ async def test_several_set_cookie_lines_stay_several_and_no_jar_keeps_them(house
     cookies = b"".join(b"Set-Cookie: c%d=%d; Path=/\r\n" % (n, n) for n in range(200))
     house.upstream.reply = b"HTTP/1.1 200 OK\r\n" + cookies + b"Content-Length: 0\r\n\r\n"
 
-    first = await house.get("/public/x")
-    await house.get("/public/x")
+    first = await house.raw(b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n")
+    await house.raw(b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n")
 
-    assert len(first.headers.getall("Set-Cookie")) == 200
+    assert first.count(b"\r\nSet-Cookie: c") == 200
     assert house.upstream.last.values("cookie") == []
 
 
@@ -159,7 +159,7 @@ async def test_f12_interim_replies_of_the_upstream_are_not_the_reply(house: Hous
 
     reply = await house.get("/public/x")
 
-    assert (reply.status, await reply.read()) == (200, b"ok")
+    assert (reply.status, reply.body) == (200, b"ok")
     assert "Link" not in reply.headers
 
 
@@ -187,8 +187,7 @@ async def test_events_arrive_as_they_are_sent(house: House) -> None:
     house.upstream.reply = answer
     async with house.http.get(f"{house.url}/public/events") as reply:
         first = await reply.content.readany()
-        open_now = (await house.http.get(f"{house.admin}/metrics")).content
-        metrics = (await open_now.read()).decode()
+        metrics = await (await house.http.get(f"{house.admin}/metrics")).text()
         go_on.set()
         rest = await reply.content.read()
 
@@ -290,7 +289,7 @@ async def test_f12_nonsense_from_an_upstream_is_502(house: House, sent: bytes) -
 
     reply = await house.get("/public/x")
 
-    assert (reply.status, await reason_of(reply)) == (502, "upstream_bad_reply")
+    assert (reply.status, reason_of(reply)) == (502, "upstream_bad_reply")
 
 
 async def test_an_upstream_that_is_not_there_is_502(built: OpenHouse) -> None:
@@ -301,7 +300,7 @@ async def test_an_upstream_that_is_not_there_is_502(built: OpenHouse) -> None:
     ) as house:
         reply = await house.get("/x")
 
-        assert (reply.status, await reason_of(reply)) == (502, "upstream_unreachable")
+        assert (reply.status, reason_of(reply)) == (502, "upstream_unreachable")
 
 
 async def test_an_upstream_that_never_answers_is_504(built: OpenHouse) -> None:
@@ -314,7 +313,7 @@ async def test_an_upstream_that_never_answers_is_504(built: OpenHouse) -> None:
 
         reply = await house.get("/x")
 
-        assert (reply.status, await reason_of(reply)) == (504, "upstream_timeout")
+        assert (reply.status, reason_of(reply)) == (504, "upstream_timeout")
 
 
 @pytest.mark.parametrize(
@@ -377,7 +376,7 @@ async def test_t17_a_connection_with_bytes_that_nobody_asked_for_serves_nobody_e
     poison = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
     house.upstream.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" + poison
 
-    bodies = [await (await house.get("/public/x")).read() for _ in range(3)]
+    bodies = [(await house.get("/public/x")).body for _ in range(3)]
 
     assert bodies == [b"ok"] * 3
     assert house.upstream.connections == 3
@@ -389,7 +388,7 @@ async def test_t17_a_body_on_head_and_204_reaches_nobody(house: House) -> None:
     house.upstream.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     second = await house.get("/public/x")
 
-    assert (first.status, await second.read()) == (204, b"ok")
+    assert (first.status, second.body) == (204, b"ok")
 
 
 async def test_t17_an_early_reply_while_the_body_is_still_coming_costs_the_connection(house: House) -> None:
@@ -406,7 +405,7 @@ async def test_t17_an_early_reply_while_the_body_is_still_coming_costs_the_conne
 
     assert reply.startswith(b"HTTP/1.1 403 ")
     assert b"Connection: close" in reply
-    assert await second.read() == b"ok"
+    assert second.body == b"ok"
     assert house.upstream.connections == 2
 
 

@@ -1,0 +1,235 @@
+"""Questions about a route file that no value answers alone. Problems refuse the file, doubts become warnings."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from gateway.core.model import (
+    ConstantTenant,
+    ForwardToken,
+    HostLabel,
+    Limit,
+    PathCapture,
+    Per,
+    ServerRules,
+    Target,
+    TenantSource,
+)
+from gateway.core.patterns import Rank, canonical_host, pattern_pieces
+from gateway.core.target import canonical
+from gateway.routefile_reading import Piece, Reading
+from gateway.routefile_rules import Headers, Route
+from gateway.routefile_schema import Defaults, Upstream
+from gateway.routefile_values import KNOWN_METHODS, prefix_path, template, tenant_source
+from gateway.yamlmarks import Loc
+
+
+def is_local(host: str) -> bool:
+    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
+
+
+def server_doubts(rules: ServerRules) -> Iterator[tuple[str, str]]:
+    """Warnings about the server section: a key and a sentence each."""
+    for url in rules.public_urls:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme == "https" and not rules.cookies.secure:
+            yield "cookies", f"secure is false although {url} is https; set it to true where that is not a test"
+        if parts.scheme == "http" and rules.cookies.secure and not is_local(host):
+            yield "public_urls", f"browsers do not keep secure cookies from {url}; use https"
+        if (
+            rules.hosts
+            and canonical_host(parts.netloc.rpartition(":")[0] if parts.port else parts.netloc) not in rules.hosts
+        ):
+            yield "hosts", f"{url} is a public URL, but its host is not accepted; add {host}"
+    if rules.cookies.path != "/":
+        yield "cookies", f"paths outside {rules.cookies.path}, /.auth/ among them, get no session cookie"
+
+
+def server_faults(rules: ServerRules) -> Iterator[tuple[str, str]]:
+    """Problems of the server section: a key and a sentence each."""
+    domain = rules.cookies.domain
+    for url in rules.public_urls:
+        host = urlsplit(url).hostname or ""
+        if domain and host != domain and not host.endswith(f".{domain}"):
+            yield "cookies", f"browsers drop cookies for {domain} from {url}; the domain must cover every public URL"
+
+
+def tenant_fault(source: TenantSource | None, captures: frozenset[str], host: str) -> str:
+    """Why a tenant cannot be read from where `require.tenant` says; "" where it can."""
+    match source:
+        case PathCapture(name) if name not in captures:
+            near = get_close_matches(name, captures, 1)
+            hint = f"; did you mean {{path.{near[0]}}}?" if near else f"; write {{{name}}} into match.path"
+            return f"the path pattern has no {{{name}}}{hint}"
+        case HostLabel() if not host:
+            return "a host label needs a host; add match.host, such as '*.example.com'"
+        case HostLabel(index) if index >= host.count(".") + 1:
+            return f"the host {host} has no label {index}; its first is label 0"
+        case _:
+            return ""
+
+
+def tenant_doubt(source: TenantSource | None) -> str:
+    if isinstance(source, ConstantTenant) and get_close_matches(source.value.lower(), ["selected"], 1, 0.75):
+        return (
+            f"this is the tenant with the id {source.value!a}; the one that a token has selected is written `selected`"
+        )
+    return ""
+
+
+# --- routes ---------------------------------------------------------------------------------------------------------
+
+
+def check_route(
+    reading: Reading,
+    piece: Piece[Route],
+    defaults: Piece[Defaults] | None,
+    upstreams: Mapping[str, Upstream],
+    limits: Mapping[str, Limit],
+) -> None:
+    """Tell what the parts of one route make of each other; parts in doubt are not spoken of."""
+    _check_public(reading, piece, limits)
+    _check_keys(reading, piece, limits)
+    if piece.is_sure_of("match"):
+        _check_match(reading, piece)
+        for headers, loc in _headers(piece, defaults):
+            _check_templates(reading, piece, headers, loc)
+    if piece.is_sure_of("upstream"):
+        _check_authorization(reading, piece, defaults, upstreams)
+
+
+def _check_public(reading: Reading, piece: Piece[Route], limits: Mapping[str, Limit]) -> None:
+    spec, loc = piece.spec, piece.loc
+    if not piece.is_sure_of("auth") or spec.auth != "public":
+        return
+    if spec.require is not None and piece.is_sure_of("require"):
+        reading.problem(
+            (*loc, "require"),
+            "a public route asks nobody who they are, so it can require nothing; choose another auth",
+            key=True,
+        )
+    for index, name in enumerate(spec.limit or ()):
+        if name in limits and limits[name].per is not Per.CLIENT and piece.is_sure_of("limit"):
+            reading.problem(
+                (*loc, "limit", index),
+                f"{name!a} counts per {limits[name].per}, and a public route knows nobody; use one per client",
+            )
+
+
+def _check_keys(reading: Reading, piece: Piece[Route], limits: Mapping[str, Limit]) -> None:
+    spec, loc = piece.spec, piece.loc
+    if not piece.is_sure_of("auth") or spec.auth in ("access_key", "any"):
+        return
+    remedy = "this route takes no access keys; set auth: access_key or any"
+    if spec.require is not None and spec.require.key_ids and piece.is_sure_of("require"):
+        reading.problem((*loc, "require", "key_ids"), remedy, key=True)
+    if spec.access_keys is not None and piece.is_sure_of("access_keys"):
+        reading.problem((*loc, "access_keys"), remedy, key=True)
+    for index, name in enumerate(spec.limit or ()):
+        if name in limits and limits[name].per is Per.ACCESS_KEY and spec.auth != "public":
+            reading.warn((*loc, "limit", index), f"{name!a} counts access keys, and this route takes none")
+
+
+def _check_match(reading: Reading, piece: Piece[Route]) -> None:
+    spec, loc = piece.spec, piece.loc
+    host = canonical_host(spec.match.host or "")
+    if spec.require is not None and spec.require.tenant and piece.is_sure_of("require"):
+        source = tenant_source(spec.require.tenant)
+        fault, doubt = tenant_fault(source, captures(spec.match.path), host), tenant_doubt(source)
+        if fault:
+            reading.problem((*loc, "require", "tenant"), fault)
+        elif doubt:
+            reading.warn((*loc, "require", "tenant"), doubt)
+    if (
+        spec.rewrite is not None
+        and piece.is_sure_of("rewrite")
+        and not _begins_with(spec.match.path, spec.rewrite.strip_prefix)
+    ):
+        reading.problem(
+            (*loc, "rewrite", "strip_prefix"),
+            f"the path pattern {spec.match.path} does not begin with {spec.rewrite.strip_prefix} in literal segments",
+        )
+    for index, method in enumerate(spec.match.methods or ()):
+        if method not in KNOWN_METHODS:
+            near = get_close_matches(method, KNOWN_METHODS, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            reading.warn((*loc, "match", "methods", index), f"{method} is no registered method{hint}")
+
+
+def captures(path: str) -> frozenset[str]:
+    return frozenset(piece.text for piece in pattern_pieces(path) if piece.rank is Rank.CAPTURE)
+
+
+def _begins_with(path: str, prefix: str) -> bool:
+    target = canonical(prefix_path(prefix).encode("ascii"))
+    pieces = pattern_pieces(path)
+    return (
+        isinstance(target, Target)
+        and len(target.segments) <= len(pieces)
+        and all(
+            piece.rank is Rank.LITERAL and piece.text == segment
+            for piece, segment in zip(pieces, target.segments, strict=False)
+        )
+    )
+
+
+def _headers(piece: Piece[Route], defaults: Piece[Defaults] | None) -> Iterator[tuple[Headers, Loc]]:
+    if piece.is_sure_of("headers"):
+        yield piece.spec.headers, (*piece.loc, "headers", "set")
+    if defaults is not None and defaults.is_sure_of("headers"):
+        own = {name.lower() for name in (*piece.spec.headers.set, *piece.spec.headers.remove)}
+        kept = {name: text for name, text in defaults.spec.headers.set.items() if name.lower() not in own}
+        yield Headers(set=kept), (*defaults.loc, "headers", "set")
+
+
+def _check_templates(reading: Reading, piece: Piece[Route], headers: Headers, loc: Loc) -> None:
+    spec = piece.spec
+    known = captures(spec.match.path)
+    for header, text in headers.set.items():
+        for name in template(text).names:
+            area, _, rest = name.partition(".")
+            if area == "path" and rest not in known:
+                near = get_close_matches(rest, known, 1)
+                hint = f"; did you mean {{path.{near[0]}}}?" if near else ""
+                where = f"the path pattern {spec.match.path} of route {spec.id!a}"
+                reading.problem((*loc, header), f"{where} has no {{{rest}}}{hint}")
+            elif area == "identity" and spec.auth == "public" and loc[: len(piece.loc)] == piece.loc:
+                reading.warn((*loc, header), "nobody is known on a public route, so this header will be left out")
+
+
+def _check_authorization(
+    reading: Reading, piece: Piece[Route], defaults: Piece[Defaults] | None, upstreams: Mapping[str, Upstream]
+) -> None:
+    to = upstreams.get(piece.spec.upstream)
+    if to is None or to.forward_token != ForwardToken.BEARER.value:
+        return
+    for headers, loc in _headers(piece, defaults):
+        for header in headers.set:
+            if header.lower() == "authorization":
+                reading.problem(
+                    (*loc, header),
+                    f"the upstream {piece.spec.upstream!a} gets the session token as Authorization; drop one",
+                    key=True,
+                )
+
+
+# --- across the file ------------------------------------------------------------------------------------------------
+
+
+def warn_of_unused(reading: Reading, kind: str, used: Iterable[str], remedy: str) -> None:
+    declared = reading.document.value.get(kind)
+    for name in declared if isinstance(declared, dict) else ():
+        if name not in set(used):
+            reading.warn((kind, name), f"no route uses it; {remedy}", key=True)
+
+
+def warn_of_spellings(reading: Reading, word: str, names: Iterable[tuple[str, Loc]]) -> None:
+    """Roles and permissions are told apart by case, so two spellings of one are nearly always a slip."""
+    first: dict[str, str] = {}
+    told: set[str] = set()
+    for name, loc in names:
+        known = first.setdefault(name.lower(), name)
+        if known != name and name not in told:
+            told.add(name)
+            reading.warn(loc, f"the {word} {name!a} is also written {known!a}; they are two {word}s to Descope")

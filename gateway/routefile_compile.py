@@ -1,0 +1,188 @@
+"""From pieces of the route file, whose shape is right, to the nouns of the core."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from gateway.core.model import (
+    AccessKeyRules,
+    Auth,
+    ClaimHeld,
+    ClientWithin,
+    Condition,
+    CookieRules,
+    Cors,
+    ExchangeOptions,
+    ForwardToken,
+    HeaderRules,
+    KeyIdIn,
+    Limit,
+    Per,
+    PermissionsHeld,
+    RefreshRules,
+    RolesHeld,
+    Route,
+    ServerRules,
+    ShutdownRules,
+    Timeouts,
+    TokenRules,
+    Upstream,
+    Wanted,
+)
+from gateway.core.patterns import canonical_host
+from gateway.routefile_rules import Cors as CorsSpec
+from gateway.routefile_rules import Headers, Require
+from gateway.routefile_rules import Route as RouteSpec
+from gateway.routefile_rules import Timeouts as TimeoutsSpec
+from gateway.routefile_rules import Wanted as WantedSpec
+from gateway.routefile_schema import AccessKeys, Defaults, Descope, Refresh, Server, Shutdown
+from gateway.routefile_schema import Limit as LimitSpec
+from gateway.routefile_schema import Upstream as UpstreamSpec
+from gateway.routefile_urls import base_url, cors_origin, exact_host, network, origin, trusted_network, upstream_address
+from gateway.routefile_values import duration_s, prefix_path, rate, size_bytes, template, tenant_source
+
+
+def token_rules(spec: Descope) -> TokenRules:
+    return TokenRules(spec.project_id, tuple(spec.audience))
+
+
+def descope_url(spec: Descope) -> str:
+    return base_url(spec.base_url)
+
+
+def server_rules(spec: Server) -> ServerRules:
+    cookies = spec.cookies
+    return ServerRules(
+        public_urls=tuple(dict.fromkeys(map(origin, spec.public_urls))),
+        hosts=frozenset(map(exact_host, spec.hosts)),
+        trusted_proxies=tuple(map(trusted_network, spec.trusted_proxies)),
+        cookies=CookieRules(
+            session=cookies.session,
+            refresh=cookies.refresh,
+            secure=cookies.secure,
+            same_site=cookies.same_site,
+            domain=exact_host(cookies.domain) if cookies.domain else "",
+            path=cookies.path,
+        ),
+    )
+
+
+def refresh_rules(spec: Refresh) -> RefreshRules:
+    return RefreshRules(duration_s(spec.grace), duration_s(spec.ahead))
+
+
+def access_key_rules(spec: AccessKeys) -> AccessKeyRules:
+    return AccessKeyRules(duration_s(spec.remember), duration_s(spec.max_stale))
+
+
+def shutdown_rules(spec: Shutdown) -> ShutdownRules:
+    return ShutdownRules(duration_s(spec.delay), duration_s(spec.grace))
+
+
+def upstream(name: str, spec: UpstreamSpec) -> Upstream:
+    found = upstream_address(spec.url)
+    return Upstream(
+        name=name,
+        authority=found.authority,
+        address=found.address,
+        port=found.port,
+        socket_path=found.socket_path,
+        tls=found.tls,
+        base_path=found.base_path,
+        keep_host=spec.host == "preserve",
+        hold_on_retry_after=spec.retry_after == "hold",
+        forward_token=ForwardToken(spec.forward_token or "false"),
+        profile=spec.profile,
+    )
+
+
+def limit(name: str, spec: LimitSpec) -> Limit:
+    return Limit(name, rate(spec.rate, spec.burst), Per(spec.per))
+
+
+def route(spec: RouteSpec, defaults: Defaults, to: Upstream, limits: Mapping[str, Limit]) -> Route:
+    auth = Auth(spec.auth)
+    require = spec.require
+    cors_spec = spec.cors or defaults.cors
+    keys = spec.access_keys
+    return Route(
+        id=spec.id,
+        path=spec.match.path,
+        upstream=to,
+        host=canonical_host(spec.match.host or ""),
+        methods=frozenset(spec.match.methods) if spec.match.methods else None,
+        auth=auth,
+        tenant_from=tenant_source(require.tenant) if require and require.tenant else None,
+        conditions=tuple(_conditions(require)) if require else (),
+        limits=_limits(spec, defaults, limits, auth),
+        timeouts=_timeouts(spec.timeouts, defaults.timeouts),
+        max_body_bytes=size_bytes(spec.max_body or defaults.max_body),
+        strip_prefix=prefix_path(spec.rewrite.strip_prefix) if spec.rewrite else "",
+        header_rules=_header_rules(defaults.headers, spec.headers),
+        cors=_cors(cors_spec) if cors_spec else None,
+        exchange=ExchangeOptions(_canonical_json(keys.claims), keys.tenant or "") if keys else ExchangeOptions(),
+    )
+
+
+def _canonical_json(claims: Mapping[str, object]) -> str:
+    """One text for equal claims, whatever their order in the file: it is part of what an exchange is remembered by."""
+    return json.dumps(claims, sort_keys=True, separators=(",", ":"), allow_nan=False) if claims else ""
+
+
+def _conditions(require: Require) -> Iterator[Condition]:
+    if require.clients:
+        yield ClientWithin(tuple(map(network, require.clients)))
+    if require.key_ids:
+        yield KeyIdIn(frozenset(require.key_ids))
+    if require.roles:
+        yield RolesHeld(_wanted(require.roles))
+    if require.permissions:
+        yield PermissionsHeld(_wanted(require.permissions))
+    for name, values in (require.claims or {}).items():
+        yield ClaimHeld(name, tuple(values.any or ()), tuple(values.all or ()))
+
+
+def _wanted(spec: WantedSpec) -> Wanted:
+    return Wanted(tuple(spec.any or ()), tuple(spec.all or ()))
+
+
+def _limits(spec: RouteSpec, defaults: Defaults, limits: Mapping[str, Limit], auth: Auth) -> tuple[Limit, ...]:
+    names = defaults.limit if spec.limit is None else spec.limit
+    found = [limits[name] for name in dict.fromkeys(names) if name in limits]
+    # Nobody is known on a public route, so of the defaults only those that need nobody count there.
+    return tuple(one for one in found if auth is not Auth.PUBLIC or one.per is Per.CLIENT)
+
+
+def _timeouts(own: TimeoutsSpec, fallback: TimeoutsSpec) -> Timeouts:
+    built_in = Timeouts()
+
+    def chosen(mine: str | None, theirs: str | None, last: float) -> float:
+        text = mine or theirs
+        return duration_s(text) if text else last
+
+    return Timeouts(
+        chosen(own.connect, fallback.connect, built_in.connect_s),
+        chosen(own.response, fallback.response, built_in.response_s),
+        chosen(own.idle, fallback.idle, built_in.idle_s),
+    )
+
+
+def _header_rules(fallback: Headers, own: Headers) -> HeaderRules:
+    """The defaults' headers and the route's own, which win; what a route removes, the defaults do not set."""
+    removed = frozenset(name.lower() for name in own.remove)
+    chosen = {name.lower(): (name, text) for name, text in fallback.set.items() if name.lower() not in removed}
+    chosen |= {name.lower(): (name, text) for name, text in own.set.items()}
+    return HeaderRules(
+        tuple((name, template(text)) for name, text in chosen.values()),
+        frozenset(name.encode("ascii") for name in removed | {name.lower() for name in fallback.remove}),
+    )
+
+
+def _cors(spec: CorsSpec) -> Cors:
+    plain = Cors(())
+    return Cors(
+        origins=tuple(dict.fromkeys(map(cors_origin, spec.origins))),
+        methods=tuple(spec.methods) if spec.methods else plain.methods,
+        headers=tuple(spec.headers),
+        credentials=spec.credentials,
+        max_age_s=int(duration_s(spec.max_age)),
+    )
