@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, IdentityProviderError
 from gateway.process import LOOPBACK, Signals, check_free, loaded, run, started
 from gateway.settings import Listen, parse_listen
 
@@ -104,9 +104,15 @@ async def _demonstrate(seed: "Seed", routes: Path, ports: Mapping[str, int]) -> 
         set_up_logging("text")
         gateway = Gateway(loaded(routes, environment), log_form="text")
         await stack.enter_async_context(started(gateway, listen, admin, "--port"))
-        # Ended before the gateway is: a page that listens to events would otherwise hold it up for the whole grace time.
+        # Ended before the gateway is: a page that listens to events would hold that up for the whole grace time.
         stack.callback(legacy.stop)
-        await gateway.keyring.ready()
+        try:
+            await gateway.keyring.ready()
+        except IdentityProviderError as err:
+            remedy = "where a proxy is set (HTTP_PROXY), exempt this machine from it: export NO_PROXY=127.0.0.1"
+            raise ConfigError(
+                (f"the demo's gateway cannot reach its local Descope at {descope} ({err}); {remedy}",)
+            ) from None
         folder = stack.enter_context(TemporaryDirectory(prefix="gateway-demo-"))
         addresses = {
             "the site": f"http://{listen}/",

@@ -91,8 +91,10 @@ def check_route(
     """Tell what the parts of one route make of each other; parts in doubt are not spoken of."""
     _check_public(reading, piece, limits)
     _check_keys(reading, piece, limits)
-    if piece.is_sure_of("match"):
-        _check_match(reading, piece)
+    _check_tenant(reading, piece)
+    _check_methods(reading, piece)
+    if piece.is_sure_of("match.path"):
+        _check_prefix(reading, piece)
         for headers, loc in _headers(piece, defaults):
             _check_templates(reading, piece, headers, loc)
     if piece.is_sure_of("upstream"):
@@ -103,14 +105,14 @@ def _check_public(reading: Reading, piece: Piece[Route], limits: Mapping[str, Li
     spec, loc = piece.spec, piece.loc
     if not piece.is_sure_of("auth") or spec.auth != "public":
         return
-    if spec.require is not None and piece.is_sure_of("require"):
+    if "require" in reading.value(loc):
         reading.problem(
             (*loc, "require"),
             "a public route asks nobody who they are, so it can require nothing; choose another auth",
             key=True,
         )
-    for index, name in enumerate(spec.limit or ()):
-        if name in limits and limits[name].per is not Per.CLIENT and piece.is_sure_of("limit"):
+    for index, name in _limit_names(reading, loc):
+        if name in limits and limits[name].per is not Per.CLIENT:
             reading.problem(
                 (*loc, "limit", index),
                 f"{name!a} counts per {limits[name].per}, and a public route knows nobody; use one per client",
@@ -122,39 +124,54 @@ def _check_keys(reading: Reading, piece: Piece[Route], limits: Mapping[str, Limi
     if not piece.is_sure_of("auth") or spec.auth in ("access_key", "any"):
         return
     remedy = "this route takes no access keys; set auth: access_key or any"
-    if spec.require is not None and spec.require.key_ids and piece.is_sure_of("require"):
+    if spec.require is not None and spec.require.key_ids:
         reading.problem((*loc, "require", "key_ids"), remedy, key=True)
-    if spec.access_keys is not None and piece.is_sure_of("access_keys"):
+    if spec.access_keys is not None:
         reading.problem((*loc, "access_keys"), remedy, key=True)
-    for index, name in enumerate(spec.limit or ()):
+    for index, name in _limit_names(reading, loc):
         if name in limits and limits[name].per is Per.ACCESS_KEY and spec.auth != "public":
             reading.warn((*loc, "limit", index), f"{name!a} counts access keys, and this route takes none")
 
 
-def _check_match(reading: Reading, piece: Piece[Route]) -> None:
-    spec, loc = piece.spec, piece.loc
-    host = canonical_host(spec.match.host or "")
-    if spec.require is not None and spec.require.tenant and piece.is_sure_of("require"):
-        source = tenant_source(spec.require.tenant)
-        fault, doubt = tenant_fault(source, captures(spec.match.path), host), tenant_doubt(source)
+def _limit_names(reading: Reading, loc: Loc) -> Iterator[tuple[int, str]]:
+    """The names as they stand in the file: one that nobody knows does not hide the others."""
+    names = reading.value(loc).get("limit")
+    for index, name in enumerate(names if isinstance(names, list) else ()):
+        if isinstance(name, str):
+            yield index, name
+
+
+def _check_tenant(reading: Reading, piece: Piece[Route]) -> None:
+    require = piece.spec.require
+    if require is None or require.tenant is None:
+        return
+    source = tenant_source(require.tenant)
+    loc: Loc = (*piece.loc, "require", "tenant")
+    host = canonical_host(piece.spec.match.host or "")
+    if piece.is_sure_of("match.host" if isinstance(source, HostLabel) else "match.path"):
+        fault = tenant_fault(source, captures(piece.spec.match.path), host)
         if fault:
-            reading.problem((*loc, "require", "tenant"), fault)
-        elif doubt:
-            reading.warn((*loc, "require", "tenant"), doubt)
-    if (
-        spec.rewrite is not None
-        and piece.is_sure_of("rewrite")
-        and not _begins_with(spec.match.path, spec.rewrite.strip_prefix)
-    ):
+            reading.problem(loc, fault)
+    doubt = tenant_doubt(source)
+    if doubt:
+        reading.warn(loc, doubt)
+
+
+def _check_prefix(reading: Reading, piece: Piece[Route]) -> None:
+    rewrite, path = piece.spec.rewrite, piece.spec.match.path
+    if rewrite is not None and not _begins_with(path, rewrite.strip_prefix):
         reading.problem(
-            (*loc, "rewrite", "strip_prefix"),
-            f"the path pattern {spec.match.path} does not begin with {spec.rewrite.strip_prefix} in literal segments",
+            (*piece.loc, "rewrite", "strip_prefix"),
+            f"the path pattern {path} does not begin with {rewrite.strip_prefix} in literal segments",
         )
-    for index, method in enumerate(spec.match.methods or ()):
+
+
+def _check_methods(reading: Reading, piece: Piece[Route]) -> None:
+    for index, method in enumerate(piece.spec.match.methods or ()):
         if method not in KNOWN_METHODS:
             near = get_close_matches(method, KNOWN_METHODS, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            reading.warn((*loc, "match", "methods", index), f"{method} is no registered method{hint}")
+            reading.warn((*piece.loc, "match", "methods", index), f"{method} is no registered method{hint}")
 
 
 def captures(path: str) -> frozenset[str]:
@@ -175,9 +192,8 @@ def _begins_with(path: str, prefix: str) -> bool:
 
 
 def _headers(piece: Piece[Route], defaults: Piece[Defaults] | None) -> Iterator[tuple[Headers, Loc]]:
-    if piece.is_sure_of("headers"):
-        yield piece.spec.headers, (*piece.loc, "headers", "set")
-    if defaults is not None and defaults.is_sure_of("headers"):
+    yield piece.spec.headers, (*piece.loc, "headers", "set")
+    if defaults is not None and piece.is_sure_of("headers"):
         own = {name.lower() for name in (*piece.spec.headers.set, *piece.spec.headers.remove)}
         kept = {name: text for name, text in defaults.spec.headers.set.items() if name.lower() not in own}
         yield Headers(set=kept), (*defaults.loc, "headers", "set")
@@ -185,7 +201,7 @@ def _headers(piece: Piece[Route], defaults: Piece[Defaults] | None) -> Iterator[
 
 def _check_templates(reading: Reading, piece: Piece[Route], headers: Headers, loc: Loc) -> None:
     spec = piece.spec
-    known = captures(spec.match.path)
+    known = captures(spec.match.path) if headers.set else frozenset()
     for header, text in headers.set.items():
         for name in template(text).names:
             area, _, rest = name.partition(".")
@@ -219,8 +235,9 @@ def _check_authorization(
 
 def warn_of_unused(reading: Reading, kind: str, used: Iterable[str], remedy: str) -> None:
     declared = reading.document.value.get(kind)
+    known = set(used)
     for name in declared if isinstance(declared, dict) else ():
-        if name not in set(used):
+        if name not in known:
             reading.warn((kind, name), f"no route uses it; {remedy}", key=True)
 
 

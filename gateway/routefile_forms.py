@@ -44,7 +44,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A name that the file declares under `kind`; the names come with the validation's context."""
+    """A name that the file declares under `kind`; the validation's context has the names, unless they are in doubt."""
 
     kind: Literal["upstreams", "limits"]
 
@@ -55,9 +55,10 @@ class Declared:
         return {"type": "string"}
 
     def _known(self, value: object, info: core_schema.ValidationInfo[Any]) -> object:
-        names: frozenset[str] = (info.context or {}).get(self.kind, frozenset())
-        if isinstance(value, str) and value in names:
+        names: frozenset[str] | None = (info.context or {}).get(self.kind)
+        if isinstance(value, str) and (names is None or value in names):
             return value
+        names = names or frozenset()
         near = get_close_matches(str(value), names, 1)
         hint = f"; did you mean {near[0]!a}?" if near else ""
         raise ValueError(f"{str(value)[:60]!a} is not declared under `{self.kind}`{hint}")

@@ -4,6 +4,7 @@ Every problem is to be found in one go. So what is wrong inside a piece is told,
 piece is judged once more: whatever depends on what was left out is doubtful, and nobody complains about it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -36,14 +37,15 @@ _WANTED = {
 
 @dataclass(frozen=True, slots=True)
 class Piece(Generic[M]):
-    """A part of the file that has its shape. doubtful: its keys of which something was wrong and left out."""
+    """A part of the file that has its shape. doubtful: places in it where something was wrong and left out."""
 
     spec: M
     loc: Loc
-    doubtful: frozenset[str] = frozenset()
+    doubtful: frozenset[Loc] = frozenset()
 
-    def is_sure_of(self, *keys: str) -> bool:
-        return not self.doubtful.intersection(keys)
+    def is_sure_of(self, *places: str) -> bool:
+        """Whether nothing was left out at these places, such as "match.path", in them or around them."""
+        return not any(_touch(tuple(place.split(".")), one) for place in places for one in self.doubtful)
 
 
 @dataclass(slots=True)
@@ -83,27 +85,30 @@ class Reading:
             return None
         gone = {at[len(loc) :] for at in self.document.spoiled if at[: len(loc)] == loc} - {()}
         data = _without(raw, gone)
-        doubtful = {str(at[0]) for at in gone}
+        doubtful = set(gone)
         for _ in range(_ROUNDS):
             try:
                 return Piece(model.model_validate(data, context=self.context), loc, frozenset(doubtful))
             except ValidationError as err:
                 errors = err.errors(include_url=False, include_input=False)
-            left_out = self._tell(model, loc, errors, gone)
+            left_out = self._tell(model, loc, errors, gone, doubtful)
             for at in left_out:
                 if len(at) == 1 and stand_ins and at[0] in stand_ins:
                     data = {**data, str(at[0]): stand_ins[str(at[0])]}
                 else:
                     data = _without(data, {at})
-                doubtful.add(str(at[0]) if at else "")
+                doubtful.add(at)
             if () in left_out:
                 return None
         return None
 
-    def _tell(self, model: type[Section], loc: Loc, errors: list[ErrorDetails], gone: set[Loc]) -> list[Loc]:
+    def _tell(
+        self, model: type[Section], loc: Loc, errors: list[ErrorDetails], gone: set[Loc], doubtful: set[Loc]
+    ) -> list[Loc]:
         """Report each error; returns what is to be left out because of them."""
         left_out: list[Loc] = []
-        for error in errors:
+        # Missing keys last: one that is only misspelt is told as such, and is not missing too.
+        for error in sorted(errors, key=lambda one: one["type"] == "missing"):
             at = _plain(error["loc"])
             is_missing = error["type"] == "missing"
             if not (is_missing and _is_told(at, gone)):
@@ -115,6 +120,9 @@ class Reading:
                 )
                 if meant:
                     gone.add((*at[:-1], meant))
+                    doubtful.add((*at[:-1], meant))
+                if error["type"] == "extra_forbidden" and len(at) > 1:
+                    doubtful.add(at[:-1])  # who knows what it was to change there
             gone.add(at)
             # A list is left out whole: without one of its items it would say something else.
             cut = next((i for i, part in enumerate(at) if isinstance(part, int)), len(at))
@@ -131,11 +139,10 @@ class Reading:
                 known = _schema_at(model, at[:-1]).get("properties", {})
                 return unknown_key(str(at[-1]), known)
             case "literal_error":
-                known = _schema_at(model, at)
-                words = [word for word in known.get("enum", [known.get("const")]) if word is not None]
-                near = get_close_matches(self.document.written.get(loc + at, "").lower(), list(map(_word, words)), 1)
+                words = [word.lower() for word in re.findall(r"[a-zA-Z_]+", error["ctx"]["expected"]) if word != "or"]
+                near = get_close_matches(self.document.written.get(loc + at, "").lower(), words, 1, 0.5)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                return f"{self.document.shown(loc + at)} is none of {', '.join(map(_word, words))}{hint}", ""
+                return f"{self.document.shown(loc + at)} is none of {', '.join(words)}{hint}", ""
             case "value_error":
                 return f"{error['ctx']['error']}", ""
             case other:
@@ -154,17 +161,19 @@ def dotted(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def _word(word: object) -> str:
-    return str(word).lower() if isinstance(word, bool) else str(word)
-
-
 def _plain(loc: tuple[int | str, ...]) -> Loc:
     """A place in the file: without pydantic's marks for keys and for members of a union."""
     return tuple(part for part in loc if not (isinstance(part, str) and (part == "[key]" or part.startswith("<"))))
 
 
 def _is_told(at: Loc, gone: set[Loc]) -> bool:
-    return any(at[: len(one)] == one for one in gone)
+    return any(_touch(at, one) for one in gone)
+
+
+def _touch(one: Loc, other: Loc) -> bool:
+    """Whether one of the two places lies in the other, or they are the same."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
 def _without(data: dict[str, Any], left_out: set[Loc]) -> dict[str, Any]:
@@ -179,7 +188,9 @@ def _without(data: dict[str, Any], left_out: set[Loc]) -> dict[str, Any]:
         if inner is None:
             found[key] = value
         elif () not in inner and isinstance(value, dict):  # of a list, everything goes
-            found[key] = _without(value, inner)
+            rest = _without(value, inner)
+            if rest:  # what is empty only because of us would be told to be empty
+                found[key] = rest
     return found
 
 

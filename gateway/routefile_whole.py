@@ -57,7 +57,12 @@ class WholeFile:
         self._reading = reading
         self._file = file
         self._said: dict[str, Any] = reading.document.value
-        reading.context = {kind: frozenset(self._mapping(kind)) for kind in ("upstreams", "limits")}
+        # No names where they are in doubt: what a route says of them is not judged then.
+        reading.context = {
+            kind: frozenset(said)
+            for kind, said in (("upstreams", self._said.get("upstreams")), ("limits", self._said.get("limits", {})))
+            if isinstance(said, dict)
+        }
 
     def config(self) -> Config | None:
         self._check_keys()
@@ -158,10 +163,8 @@ class WholeFile:
                 yield declared, piece.spec
 
     def _routes(self) -> list[Piece[RouteSpec]]:
-        stand_ins: dict[str, Any] = {"id": "stand-in", "match": {"path": "/"}}
-        names = sorted(self._mapping("upstreams"))
-        if names:
-            stand_ins["upstream"] = names[0]
+        declared = next(iter(self._mapping("upstreams")), "")
+        stand_ins = {"id": "stand-in", "match": {"path": "/"}, "upstream": declared}
         found = (
             self._reading.piece(RouteSpec, ("routes", index), stand_ins) for index, _ in enumerate(self._list("routes"))
         )

@@ -288,14 +288,14 @@ class Sessions:
         """The same session in another tenant."""
 
         async def call(newest: str) -> Renewed | Reason:
-            pair = await self._rests.ask("tenant_select", lambda: self._idp.select_tenant(tenant, newest))
+            pair = await self._rests.ask("select_tenant", lambda: self._idp.select_tenant(tenant, newest))
             return pair if isinstance(pair, Reason) else await self._checked(pair)
 
         return await self.renewals.replace(raw, token, call)
 
     async def signed_in(self, login_id: str, password: str) -> Renewed | Reason:
         """A new session for login id and password."""
-        pair = await self._rests.ask("signin", lambda: self._idp.sign_in_with_password(login_id, password))
+        pair = await self._rests.ask("sign_in", lambda: self._idp.sign_in_with_password(login_id, password))
         if isinstance(pair, Reason):
             return pair
         fresh = await self._checked(pair)
@@ -313,9 +313,9 @@ class Sessions:
             self.revocations.revoke(renewed.refresh.digest, renewed.refresh.expires_at_s)
         if everywhere:
             self.revocations.revoke_subject(token.subject)
-            await self._rests.ask("logoutall", lambda: self._idp.sign_out_everywhere(newest_raw))
+            await self._rests.ask("sign_out_everywhere", lambda: self._idp.sign_out_everywhere(newest_raw))
         else:
-            await self._rests.ask("logout", lambda: self._idp.sign_out(newest_raw))
+            await self._rests.ask("sign_out", lambda: self._idp.sign_out(newest_raw))
 
     async def revoke_sessions(self, credentials: Credentials) -> None:
         """Refuse from now on the session tokens that a sign-out was sent with."""

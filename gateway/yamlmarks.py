@@ -217,13 +217,15 @@ class _Unfolder:
         self._document.written[loc] = node.text
         if node.is_plain and node.text in _NULL:
             name = ascii(loc[-1]) if loc and isinstance(loc[-1], str) else "this item"
-            self._spoil(node, loc, f"{name} has no value; give it one, or take it away")
+            # At its key: where the value should be, there is nothing to see.
+            mark = self._document.key_marks.get(loc, node.mark)
+            self._spoil(mark, loc, f"{name} has no value; give it one, or take it away")
             return None
         return self._scalar(node, loc)
 
-    def _spoil(self, node: _Node, loc: Loc, sentence: str) -> None:
+    def _spoil(self, mark: Mark, loc: Loc, sentence: str) -> None:
         # What an alias copies is spoilt in every place, and told once.
-        problem = Problem(node.mark, sentence)
+        problem = Problem(mark, sentence)
         if problem not in self._document.problems:
             self._document.problems.append(problem)
         self._document.spoiled.add(loc)
@@ -231,7 +233,7 @@ class _Unfolder:
     def _scalar(self, node: _Scalar, loc: Loc) -> object:
         text, problem = _substituted(node.text, self._environment)
         if problem:
-            self._spoil(node, loc, problem)
+            self._spoil(node.mark, loc, problem)
             return None
         return _resolved(text) if node.is_plain else text
 

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import certifi
 import pytest
+import uvloop
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -24,6 +25,11 @@ ROOT = Path(__file__).parent.parent
 PROJECT = "P2demo0000000000000000000000"
 WORKER_KEY = "K2worker00000000000000000000demoworkerkey"
 LOOPBACK = "127.0.0.1"
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that serves is the loop that is tested."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session", autouse=True)

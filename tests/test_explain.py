@@ -114,14 +114,14 @@ def test_every_condition_is_told_and_the_first_missed_decides() -> None:
         ("permissions all of site.manage", Reason.PERMISSION_MISSING),
     ]
     assert account.outcome == "403 role_missing"
-    assert account.why == "route admin asked: roles any of admin"
+    assert account.why == "missed a condition of route admin: roles any of admin"
 
 
 def test_every_route_in_question_is_told_with_its_reason() -> None:
     candidates = told("/admin/x").candidates
 
     assert [(one.route.id, one.is_chosen) for one in candidates[:2]] == [("admin", True), ("rest", False)]
-    assert "more particular" in candidates[1].why
+    assert "at segment 1 route 'admin' has 'admin'" in candidates[1].why
 
 
 def test_a_pattern_that_matches_without_the_method_is_told() -> None:
@@ -173,10 +173,19 @@ tests:
     first, second = failures(config)
 
     line = TOP.count("\n") + 3
-    assert (first.line, second.line) == (line, line + 1)
-    assert "GET /" in first.what
-    assert "expected 200" in first.what
-    assert "401 no_credentials" in first.what
-    assert "route rest" in first.why
-    assert "expected 403 role_missing" in second.what
-    assert "403 wrong_credential_kind" in second.what
+    assert first.what.startswith(f"routes.yaml:{line}:")
+    assert first.what.endswith("GET /: expected 200, got 401 no_credentials")
+    assert "condition of route rest" in first.why
+    assert second.what.startswith(f"routes.yaml:{line + 1}:")
+    assert second.what.endswith("GET /jobs/x: expected 403 role_missing, got 403 wrong_credential_kind")
+
+
+def test_an_address_of_the_gateways_own_is_nothing_that_a_file_can_test() -> None:
+    config = file("""
+tests:
+  - {request: "GET /.auth/me", expect: "200"}
+""")
+
+    assert [failure.what.partition(": ")[2] for failure in failures(config)] == [
+        "GET /.auth/me: expected 200, got an answer of the gateway's own"
+    ]

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core import policy
 from gateway.core.errors import GatewayError
+from gateway.core.headers import RequestWriter
 from gateway.doors import proxy
 from gateway.gate import Gate
 from gateway.keyring import Keyring
@@ -34,7 +35,7 @@ breaks("caller", Sessions, "caller", lambda: KeyError("secret-in-message"))
 breaks("verification", Sessions, "verify", lambda: TypeError("secret-in-message"))
 breaks("keys", Keyring, "ready", lambda: AttributeError("secret-in-message"))
 breaks("conditions", policy, "findings", lambda: RecursionError("secret-in-message"))
-breaks("head for the upstream", proxy.RequestWriter, "lines", lambda: UnicodeError("secret-in-message"))
+breaks("head for the upstream", RequestWriter, "lines", lambda: UnicodeError("secret-in-message"))
 breaks("strange fault", Sessions, "caller", lambda: GatewayError("secret-in-message"))
 
 

@@ -293,7 +293,7 @@ async def test_t13_a_thousand_random_key_ids_are_one_fetch(house: House) -> None
         for n in range(1000)
     ]
 
-    refused = Counter()
+    refused: Counter[str] = Counter()
     for start in range(0, 1000, 100):
         replies = await asyncio.gather(
             *(house.get("/", headers={"Authorization": f"Bearer {raw}"}) for raw in strangers[start : start + 100])

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import chain
 from urllib.parse import urlsplit
 
 from gateway.core.model import HeaderLine, Network, Reason, RequestFacts, ServerRules
@@ -107,14 +108,14 @@ def _network_key(client: str) -> str:
 
 def _lines(raw: Iterable[tuple[bytes, bytes]]) -> tuple[list[HeaderLine], dict[bytes, tuple[bytes, ...]]] | Reason:
     lines = tuple(raw)
-    # All values in one piece, for a search in each of them costs more than the rest of this function.
-    values = b"".join([value for _, value in lines])
-    total = len(values) + sum([len(name) for name, _ in lines]) + 4 * len(lines)
+    # All of it in one piece, for a search in every value costs more than the rest of this function.
+    whole = b"".join(chain.from_iterable(lines))
+    total = len(whole) + 4 * len(lines)
     if len(lines) > MAX_LINES or total > MAX_HEAD_BYTES:
         return Reason.HEADERS_TOO_LARGE
     if total > MAX_LINE_BYTES and any(len(name) + len(value) + 4 > MAX_LINE_BYTES for name, value in lines):
         return Reason.HEADERS_TOO_LARGE
-    if b"\x00" in values or b"\r" in values or b"\n" in values:
+    if b"\x00" in whole or b"\r" in whole or b"\n" in whole:
         return Reason.BAD_REQUEST
     headers: list[HeaderLine] = []
     named: dict[bytes, tuple[bytes, ...]] = {}
@@ -209,16 +210,16 @@ def _is_within(text: str, networks: tuple[Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
-def _forwarded_for(peer: str, chain: bytes, trusted: tuple[Network, ...]) -> str:
+def _forwarded_for(peer: str, hops: bytes, trusted: tuple[Network, ...]) -> str:
     """From the right, the first address that is no trusted proxy; what cannot be read ends the walk."""
     # A client repeats itself, but a long chain is not worth its place in the memory.
-    return _walked(peer, chain, trusted) if len(chain) <= _MAX_KEPT_BYTES else _walked.__wrapped__(peer, chain, trusted)
+    return _walked(peer, hops, trusted) if len(hops) <= _MAX_KEPT_BYTES else _walked.__wrapped__(peer, hops, trusted)
 
 
 @lru_cache(maxsize=4096)
-def _walked(peer: str, chain: bytes, trusted: tuple[Network, ...]) -> str:
+def _walked(peer: str, hops: bytes, trusted: tuple[Network, ...]) -> str:
     client = peer
-    for entry in reversed(chain.decode("latin-1").split(",")):
+    for entry in reversed(hops.decode("latin-1").split(",")):
         node = _NODE.fullmatch(entry.strip(" \t"))
         address = plain_address(node[1] or node[2] or node[3]) if node is not None else ""
         if not address:

@@ -48,8 +48,8 @@ class _Place:
             return self.every.route, "every method" if route.methods is None else _spelt(methods_of(route))
         if route.methods is None:
             if self.by_method:
-                method, other = next(iter(self.by_method.items()))
-                return other.route, method
+                other = self.by_method[min(self.by_method)].route
+                return other, _spelt(methods_of(other))
             self.every = leaf
             return None
         both = methods_of(route) & self.by_method.keys()

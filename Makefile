@@ -1,0 +1,114 @@
+# Each target does all of its own set-up on a machine that has Python 3.11 or newer, make and a package registry.
+# What is installed comes from the lock files, every file checked against its hash. `make help` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+NODE := tests/emulator/node
+# --no-user: a `user = true` in pip's configuration does not work inside a virtual environment.
+# --only-binary: building a package would fetch build tools that no lock names.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-user \
+	--only-binary :all: --require-hashes
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+.PHONY: help
+help:  ## say what there is
+	@printf 'make TARGET, where TARGET is one of\n\n'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)$$/  \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: $(VENV)/.runtime  ## serve a legacy service behind the gateway, with a local Descope: Ctrl-C ends it
+	@exec $(BIN)/gateway demo $(DEMO)
+
+.PHONY: test
+test: $(VENV)/.dev  ## run the tests; TESTS="tests/core -k tenant" runs some of them
+	$(BIN)/pytest $(TESTS)
+
+.PHONY: check
+check: $(VENV)/.dev  ## look at format, lint, types and layers; edits nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest --noconftest tests/test_layers.py
+
+.PHONY: fix
+fix: $(VENV)/.dev  ## mend what formatter and linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: mutants
+mutants: $(VENV)/.dev  ## disable each check of the core in turn; every time a test must fail
+	$(BIN)/python tests/mutants.py
+
+.PHONY: node-modules
+node-modules: $(NODE)/node_modules/.package-lock.json  ## install the Node SDK that the emulator is tested with
+
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+	@echo '==> installing the Node SDK into $(NODE)/node_modules'
+	npm ci --prefix $(NODE) --no-audit --no-fund
+	@touch $@
+
+.PHONY: lock
+lock:  ## resolve the dependencies anew into both lock files (needs uv)
+	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
+	$(UV_COMPILE) --upgrade --output-file requirements.lock pyproject.toml
+	$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.PHONY: clean
+clean:  ## remove the virtual environment and what the tools left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE)/node_modules
+
+# --- set-up: each stamp is newer than what it was made from ----------------------------------------------------------
+
+# A virtual environment that works is kept; one that does not is made anew.
+$(VENV)/.made:
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && $(BIN)/python -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13 python3.14; do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	        echo "==> making $(VENV) with $$("$$candidate" --version) ($$candidate)"; \
+	        "$$candidate" -m venv --clear $(VENV) || { \
+	            echo "$$candidate cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	            rm -rf $(VENV); exit 1; }; \
+	        touch $@; exit 0; \
+	    fi; \
+	done; \
+	echo 'Python 3.11 or newer is needed, and none was found as python3.11 or python3.' >&2; \
+	echo 'Install one, or name yours: make PYTHON=/path/to/python3' >&2; exit 1
+
+# The package itself is not installed but pointed at: a .pth file and the command, because building it would need a
+# build tool that the runtime lock does not hold.
+$(VENV)/.runtime: requirements.lock $(VENV)/.made
+	@echo '==> installing what requirements.lock names (every file checked against its hash)'
+	@$(PIP_INSTALL) --requirement requirements.lock
+	@$(BIN)/python -c "$$POINT" '$(CURDIR)'
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo '==> installing what requirements-dev.lock names: the test tools'
+	@$(PIP_INSTALL) --requirement requirements-dev.lock
+	@touch $@
+
+# `exec` through sh, for a `#!` line takes neither blanks nor long paths. -P: what lies beside the script is not imported.
+define POINT
+import sys, sysconfig
+from pathlib import Path
+
+(Path(sysconfig.get_path("purelib")) / "gateway-source.pth").write_text(sys.argv[1] + "\n")
+command = Path(sysconfig.get_path("scripts")) / "gateway"
+command.write_text("""#!/bin/sh
+%(quotes)sexec' "%(python)s" -P "$$0" "$$@"
+' %(quotes)s
+import sys
+
+from gateway.cli import main
+
+sys.exit(main())
+""" % {"quotes": "'" * 3, "python": sys.executable})
+command.chmod(0o755)
+endef
+export POINT
