@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.routefile_forms import Section
 from gateway.routefile_schema import schema_of
-from gateway.yamlmarks import Document, Loc, Mark, Problem
+from gateway.yamlmarks import Document, Loc, Problem
 
 M = TypeVar("M", bound=Section)
 
@@ -62,9 +62,6 @@ class Reading:
 
     def warn(self, loc: Loc, sentence: str, *, key: bool = False) -> None:
         self.warnings.append(Problem(self.document.mark(loc, key=key), f"{dotted(loc)}: {sentence}"))
-
-    def mark(self, loc: Loc) -> Mark:
-        return self.document.mark(loc)
 
     def value(self, loc: Loc) -> Any:
         value = self.document.value

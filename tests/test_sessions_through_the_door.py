@@ -1,6 +1,7 @@
 """Promise 2: nobody is signed out by accident. Renewal, rests, exchange and sign-out, through a listening gateway."""
 
 import asyncio
+import base64
 import math
 from collections import Counter
 
@@ -453,6 +454,30 @@ async def test_t15_after_sign_out_neither_token_works_and_descope_knows(house: H
     assert reason_of(by_session) == "session_revoked"
     assert reason_of(by_refresh) == "session_revoked"
     assert house.emulator.count("logout") == 1
+
+
+async def test_a_session_that_was_signed_out_stays_so_under_its_other_valid_signature(house: House) -> None:
+    house.emulator.configure(algorithm="ES256")
+    house.put_forward(11)
+    cookies = house.cookies("bob@example.com")
+    twin = other_signature(cookies["DS"])
+    before = await house.get("/", headers=bearer(twin))
+    await house.send("POST", "/.auth/logout", headers=cookie_header(cookies))
+
+    after = await house.get("/", headers=bearer(twin))
+
+    assert twin != cookies["DS"]
+    assert before.status == 200
+    assert reason_of(after) == "session_revoked"
+
+
+def other_signature(token: str) -> str:
+    """The second signature (r, n - s) that verifies wherever (r, s) does, for the curve P-256."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    signed, _, text = token.rpartition(".")
+    raw = base64.urlsafe_b64decode(text + "==")
+    twin = raw[:32] + (order - int.from_bytes(raw[32:])).to_bytes(32)
+    return f"{signed}.{base64.urlsafe_b64encode(twin).rstrip(b'=').decode()}"
 
 
 async def test_sign_out_waits_for_a_running_renewal_and_ends_its_successor(house: House) -> None:

@@ -162,7 +162,7 @@ class Identity:
     """A verified session token: genuine, ours, a session; its currency is asked with the clock. Made by `tokens` alone.
 
     tenants: None where the token has no `tenants` claim, which is not the same as none listed.
-    claims: the root claims, for conditions and templates; never `nsec`. digest: SHA-256 of the token.
+    claims: the root claims, for conditions and templates; never `nsec`. digest: SHA-256 of its signed part.
     """
 
     kind: Kind

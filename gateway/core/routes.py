@@ -271,10 +271,8 @@ def _why_not(route: Route, host: str, target: Target, winner: Route | None) -> t
     shared, missed = _walked(pieces, target.segments)
     if not is_host:
         return (2, f"its path matches, but it is for host {wanted}") if not missed else None
-    if missed:
+    if missed or winner is None:
         return (3, f"not matched: {missed}") if shared else None
-    if winner is None:
-        return None
     if canonical_host(winner.host) != wanted:
         return 1, f"it matches, but {winner.host or 'no host'}, of route {winner.id!r}, is the more particular host"
     for at, (mine, theirs) in enumerate(zip(pieces, pattern_pieces(winner.path), strict=False), 1):

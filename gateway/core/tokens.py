@@ -5,8 +5,8 @@ is part of the promise: spelling, header, key, signature, and only then the clai
 before the signature is known to be Descope's. The parsing is our own and strict, so that no other reader can see
 another token in the same text: one spelling of base64url, one member of each name, JSON and UTF-8 without exceptions.
 
-Unlovely: a signature of ES256, ES384 or ES512 has a second valid spelling that anybody can work out from the first, so
-two texts, with two digests, can be the same token.
+Unlovely: a signature of ES256, ES384 or ES512 has a second valid spelling that anybody can work out from the first. So
+a token's digest is that of its signed part: a session that was signed out stays so under either signature.
 """
 
 import hashlib
@@ -290,4 +290,4 @@ def _tenants(value: object) -> dict[str, Grants]:
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("ascii")).digest()
+    return hashlib.sha256(token.rpartition(".")[0].encode("ascii")).digest()
