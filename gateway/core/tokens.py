@@ -136,7 +136,7 @@ def claims_our_issuer(token: str, project_id: str) -> bool:
     segments = token.split(".", 2)
     if len(segments) != 3 or len(token) > _MAX_STRIPPED_CHARS:
         return False
-    code = "".join(segments[1].replace("-", "+").replace("_", "/").replace("=", "").split())
+    code = "".join(segments[1].replace("-", "+").replace("_", "/").split())
     try:
         text = a2b_base64(code.encode("ascii") + b"==").decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
         members, _ = _GENEROUS.raw_decode(text)
@@ -230,7 +230,7 @@ def _is_our_issuer(issuer: object, project_id: str) -> bool:
     if issuer == project_id:
         return True
     url = _ISSUER_URL.fullmatch(issuer)
-    return url is not None and project_id in url[1].split("/")[1:][-2:]
+    return url is not None and project_id in url[1].split("/")[-2:]
 
 
 def _is_for_us(claims: Mapping[str, Any], rules: TokenRules) -> bool:

@@ -37,6 +37,7 @@ from gateway.telemetry import Metrics, Record, RequestLog, log
 from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Upstreams
 
 _FORM_S = 10.0
+_FORWARDED_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")  # for CONNECT and TRACE, which are not
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -130,7 +131,8 @@ class ProxyDoor:
         )
         if isinstance(facts, Reason):
             record.method = message.method if message.method.isalpha() else ""
-            return await self._refused(visit, Refuse(facts), keep_alive=False)
+            allow = _FORWARDED_METHODS if facts is Reason.METHOD_NOT_ALLOWED else ()
+            return await self._refused(visit, Refuse(facts, allow=allow), keep_alive=False)
         visit.facts = facts
         record.method, record.host, record.path = facts.method, facts.host, facts.target.path
         record.client = facts.client

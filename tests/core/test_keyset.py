@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,15 @@ def test_an_rsa_key_verifies_with_its_own_algorithm_only(rsa_key: Rsa, algorithm
     assert accepted == [algorithm]
 
 
+@pytest.mark.parametrize("salt_bytes", [0, 20, 64])
+def test_t12_a_salt_of_another_length_than_the_hash_is_refused(rsa_key: Rsa, salt_bytes: int) -> None:
+    keys = read_keys({"keys": [jwk(rsa_key, "k", alg="PS256")]}, 1)
+    scheme = padding.PSS(padding.MGF1(hashes.SHA256()), salt_bytes)
+
+    assert keys is not None
+    assert not keys.keys["k"].is_genuine(rsa_key.sign(MESSAGE.encode(), scheme, hashes.SHA256()), MESSAGE.encode())
+
+
 @pytest.mark.parametrize(
     ("algorithm", "key"),
     [
@@ -75,6 +85,8 @@ def test_a_key_on_a_curve_verifies_what_it_signed_and_nothing_else(algorithm: st
     assert not is_genuine(good[:-1], MESSAGE.encode())
     assert not is_genuine(good + b"\0" * len(good), MESSAGE.encode())
     assert not is_genuine(b"", MESSAGE.encode())
+    half = len(good) // 2
+    assert not is_genuine(good[:half] + b"\0" + good[half:], MESSAGE.encode())
 
 
 @pytest.mark.parametrize(
@@ -251,6 +263,7 @@ def test_reasons_quote_nothing_of_the_key(rsa_key: Rsa, ec_key: ec.EllipticCurve
         {"keys": None},
         {"keys": {}},
         {"keys": "[]"},
+        {"keys": 7},
         {"keys": []},
         {"keys": [None, {}]},
         {"keys": [{"kty": "oct", "k": "AAAA", "alg": "HS256", "kid": "k"}]},

@@ -784,6 +784,7 @@ OUR_TRACES: dict[str, Callable[[bytes], str]] = {
     "a second iss behind": lambda raw: unsigned(raw[:-1] + b',"iss":"x"}'),
     "something behind": lambda raw: unsigned(raw + b" x"),
     "a giant number": lambda raw: unsigned(raw[:-1] + b',"n":' + b"9" * 5000 + b"}"),
+    "a bare control character": lambda raw: unsigned(raw[:-1] + b',"n":"\0"}'),
     "invalid UTF-8": lambda raw: unsigned(raw[:-1] + b',"n":"\xff"}'),
     "more than a token may have": lambda raw: f"e30.{b64(raw)}.{'A' * MAX_TOKEN_CHARS}",
 }
@@ -854,6 +855,10 @@ def test_a_token_of_somebody_else_is_not_taken_for_ours(payload: object) -> None
 )
 def test_what_nobody_can_read_does_not_say_it_is_ours(text: str) -> None:
     assert not claims_our_issuer(text, PROJECT)
+
+
+def test_t18_what_no_request_head_can_hold_is_not_looked_at() -> None:
+    assert not claims_our_issuer(unsigned(as_json({"iss": PROJECT})) + "A" * 65_536, PROJECT)
 
 
 def test_every_good_token_says_that_it_is_ours(mint: Mint) -> None:
