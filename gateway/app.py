@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TextIO
 
 from aiohttp import http_parser, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -48,13 +49,15 @@ class Address:
 class Gateway:
     """One gateway: construct, `start`, `stop`. Nothing is listened on and nobody asked before `start`."""
 
-    def __init__(self, config: Config, *, log_form: str = "json", clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, *, log_form: str = "json", log_stream: TextIO | None = None, clock: Clock | None = None
+    ) -> None:
         _refuse_slow_parser()
         self.config = config
         self.clock = clock or SystemClock()
         self.metrics = Metrics()
         self.tasks = Tasks()
-        self.request_log = RequestLog(log_form, sys.stdout, self.clock.now_s)
+        self.request_log = RequestLog(log_form, log_stream or sys.stdout, self.clock.now_s)
         self._draining = False
         self._stopping = False
         self._runners: list[web.ServerRunner] = []

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import aiohttp
 import certifi
@@ -255,7 +255,14 @@ def signing_keys() -> Any:
 
 @asynccontextmanager
 async def open_house(
-    signing_keys: Any, routes: str = ROUTES, top: str = "", server: str = "", *, hold: bool = False
+    signing_keys: Any,
+    routes: str = ROUTES,
+    top: str = "",
+    server: str = "",
+    *,
+    hold: bool = False,
+    log_form: str = "off",
+    log_stream: TextIO | None = None,
 ) -> AsyncIterator[House]:
     """Emulator, recording upstream, gateway. top: YAML after the upstreams; server: more keys of `server`."""
     clock = Hands()
@@ -280,7 +287,7 @@ upstreams:
 {top}
 {routes}
 """
-            gateway = Gateway(parse(text, "test.yaml", {}), log_form="off", clock=clock)
+            gateway = Gateway(parse(text, "test.yaml", {}), log_form=log_form, log_stream=log_stream, clock=clock)
             public, admin = await gateway.start(Address(LOOPBACK, 0), Address(LOOPBACK, 0))
             assert admin is not None
             try:

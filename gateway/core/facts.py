@@ -25,7 +25,8 @@ _MAX_HOST_BYTES = 260
 _MAX_KEPT_BYTES = 256
 # One entry of X-Forwarded-For: [IPv6], IPv4, both perhaps with a port, or a bare IPv6 address.
 _NODE = re.compile(
-    r"\[([0-9A-Fa-f:.]{2,45})(?:%[!-Z^-~]{1,16})?\](?::[0-9]{1,5})?|([0-9.]{7,15})(?::[0-9]{1,5})?|([0-9A-Fa-f:.]{2,45})"
+    r"\[([0-9A-Fa-f.]{0,4}:[0-9A-Fa-f:.]{1,45})(?:%[!-Z^-~]{1,16})?\](?::[0-9]{1,5})?"
+    r"|([0-9.]{7,15})(?::[0-9]{1,5})?|([0-9A-Fa-f:.]{2,45})"
 )
 _FRAMING = frozenset({b"transfer-encoding", b"content-length"})
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})

@@ -37,7 +37,8 @@ from gateway.telemetry import Metrics, Record, RequestLog, log
 from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Upstreams
 
 _FORM_S = 10.0
-_FORWARDED_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")  # for CONNECT and TRACE, which are not
+# What to say to CONNECT and TRACE, which no route takes.
+_FORWARDED_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 

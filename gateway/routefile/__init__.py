@@ -1,20 +1,20 @@
 """The route file: YAML in, one frozen `Config` out, or every problem of the file, each with its line and column.
 
 Done in four steps, none of which ends the search at its first find: YAML with marks (`yamlmarks`), the shape of each
-piece (`routefile_reading` with the models), what pieces mean together (`routefile_checks`), and the table of routes;
-`routefile_whole` takes a file through them.
+piece (`reading` with the models), what pieces mean together (`checks`), and the table of routes;
+`whole` takes a file through them.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway import yamlmarks
 from gateway.core.errors import ConfigError
-from gateway.routefile_config import Config, Expectation
-from gateway.routefile_reading import Reading, told
-from gateway.routefile_schema import schema
-from gateway.routefile_whole import WholeFile
-from gateway.yamlmarks import MAX_BYTES
+from gateway.routefile import yamlmarks
+from gateway.routefile.config import Config, Expectation
+from gateway.routefile.reading import Reading, told
+from gateway.routefile.schema import schema
+from gateway.routefile.whole import WholeFile
+from gateway.routefile.yamlmarks import MAX_BYTES
 
 __all__ = ["Config", "Expectation", "load", "parse", "schema"]
 

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from gateway import routefile_values as values
 from gateway.core.patterns import canonical_host
-from gateway.routefile_forms import (
+from gateway.routefile import values
+from gateway.routefile.forms import (
     ClaimName,
     ClaimValue,
     Declared,

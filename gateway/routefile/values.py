@@ -18,7 +18,7 @@ from gateway.core.model import (
 )
 from gateway.core.patterns import Rank, pattern_pieces
 from gateway.core.target import canonical
-from gateway.routefile_urls import exact_host
+from gateway.routefile.urls import exact_host
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}

@@ -10,10 +10,9 @@ from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from gateway import routefile_urls as urls
-from gateway import routefile_values as values
-from gateway.routefile_forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
-from gateway.routefile_rules import Cors, Headers, Route, Timeouts
+from gateway.routefile import urls, values
+from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
+from gateway.routefile.rules import Cors, Headers, Route, Timeouts
 
 
 class Descope(Section):

@@ -29,16 +29,16 @@ from gateway.core.model import (
     Wanted,
 )
 from gateway.core.patterns import canonical_host
-from gateway.routefile_rules import Cors as CorsSpec
-from gateway.routefile_rules import Headers, Require
-from gateway.routefile_rules import Route as RouteSpec
-from gateway.routefile_rules import Timeouts as TimeoutsSpec
-from gateway.routefile_rules import Wanted as WantedSpec
-from gateway.routefile_schema import AccessKeys, Defaults, Descope, Refresh, Server, Shutdown
-from gateway.routefile_schema import Limit as LimitSpec
-from gateway.routefile_schema import Upstream as UpstreamSpec
-from gateway.routefile_urls import base_url, cors_origin, exact_host, network, origin, trusted_network, upstream_address
-from gateway.routefile_values import duration_s, prefix_path, rate, size_bytes, template, tenant_source
+from gateway.routefile.rules import Cors as CorsSpec
+from gateway.routefile.rules import Headers, Require
+from gateway.routefile.rules import Route as RouteSpec
+from gateway.routefile.rules import Timeouts as TimeoutsSpec
+from gateway.routefile.rules import Wanted as WantedSpec
+from gateway.routefile.schema import AccessKeys, Defaults, Descope, Refresh, Server, Shutdown
+from gateway.routefile.schema import Limit as LimitSpec
+from gateway.routefile.schema import Upstream as UpstreamSpec
+from gateway.routefile.urls import base_url, cors_origin, exact_host, network, origin, trusted_network, upstream_address
+from gateway.routefile.values import duration_s, prefix_path, rate, size_bytes, template, tenant_source
 
 
 def token_rules(spec: Descope) -> TokenRules:

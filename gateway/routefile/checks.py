@@ -17,11 +17,11 @@ from gateway.core.model import (
 )
 from gateway.core.patterns import Rank, canonical_host, pattern_pieces
 from gateway.core.target import canonical
-from gateway.routefile_reading import Piece, Reading
-from gateway.routefile_rules import Headers, Route
-from gateway.routefile_schema import Defaults, Upstream
-from gateway.routefile_values import KNOWN_METHODS, prefix_path, template, tenant_source
-from gateway.yamlmarks import Loc
+from gateway.routefile.reading import Piece, Reading
+from gateway.routefile.rules import Headers, Route
+from gateway.routefile.schema import Defaults, Upstream
+from gateway.routefile.values import KNOWN_METHODS, prefix_path, template, tenant_source
+from gateway.routefile.yamlmarks import Loc
 
 
 def is_local(host: str) -> bool:

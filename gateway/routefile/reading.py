@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.routefile_forms import Section
-from gateway.routefile_schema import schema_of
-from gateway.yamlmarks import Document, Loc, Problem
+from gateway.routefile.forms import Section
+from gateway.routefile.schema import schema_of
+from gateway.routefile.yamlmarks import Document, Loc, Problem
 
 M = TypeVar("M", bound=Section)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from gateway import routefile_compile as compiled
 from gateway.core.imagined import imagined
 from gateway.core.model import (
     Limit,
@@ -13,7 +12,8 @@ from gateway.core.model import (
 )
 from gateway.core.patterns import canonical_host
 from gateway.core.routes import RouteTable, compile_or_flaws
-from gateway.routefile_checks import (
+from gateway.routefile import compile as compiled
+from gateway.routefile.checks import (
     check_route,
     is_local,
     server_doubts,
@@ -21,11 +21,11 @@ from gateway.routefile_checks import (
     warn_of_spellings,
     warn_of_unused,
 )
-from gateway.routefile_config import Config, Expectation
-from gateway.routefile_forms import Section
-from gateway.routefile_reading import Piece, Reading, told, unknown_key
-from gateway.routefile_rules import Route as RouteSpec
-from gateway.routefile_schema import (
+from gateway.routefile.config import Config, Expectation
+from gateway.routefile.forms import Section
+from gateway.routefile.reading import Piece, Reading, told, unknown_key
+from gateway.routefile.rules import Route as RouteSpec
+from gateway.routefile.schema import (
     AccessKeys,
     Caller,
     Defaults,
@@ -36,12 +36,12 @@ from gateway.routefile_schema import (
     Server,
     Shutdown,
 )
-from gateway.routefile_schema import Expectation as ExpectationSpec
-from gateway.routefile_schema import Limit as LimitSpec
-from gateway.routefile_schema import Upstream as UpstreamSpec
-from gateway.routefile_urls import exact_host
-from gateway.routefile_values import expected, name, request_line
-from gateway.yamlmarks import Loc
+from gateway.routefile.schema import Expectation as ExpectationSpec
+from gateway.routefile.schema import Limit as LimitSpec
+from gateway.routefile.schema import Upstream as UpstreamSpec
+from gateway.routefile.urls import exact_host
+from gateway.routefile.values import expected, name, request_line
+from gateway.routefile.yamlmarks import Loc
 
 S = TypeVar("S", bound=Section)
 

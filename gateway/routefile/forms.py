@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from gateway import routefile_urls as urls
-from gateway import routefile_values as values
+from gateway.routefile import urls, values
 
 
 @dataclass(frozen=True, slots=True)
