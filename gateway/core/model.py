@@ -438,10 +438,15 @@ class CookieRules:
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must say to be ours. audience: accepted `aud` values; empty: none or the project id."""
+    """What a token must say to be ours.
+
+    audience: accepted `aud` values; empty: none or the project id. refresh_names: the values of `drn` (the name of the
+    cookie that a token belongs to) that make it a refresh token; Descope lets a project choose its own.
+    """
 
     project_id: str
     audience: tuple[str, ...] = ()
+    refresh_names: tuple[str, ...] = ("DSR",)
     leeway_s: int = 5
 
 

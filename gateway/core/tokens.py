@@ -38,7 +38,6 @@ _MAX_STRIPPED_CHARS = 64 * 1024
 _MAX_SUBJECT_CHARS = 512
 # The range in which every JSON reader sees the same whole number (RFC 8259 section 6).
 _MAX_SECONDS = 2**53
-_REFRESH_COOKIE = "DSR"
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _ISSUER_URL = re.compile(r"https?://[^/?#@\\%\s\x00-\x1f\x7f]+(/[^?#\\%\s\x00-\x1f\x7f]*)")
@@ -59,7 +58,7 @@ def session(token: str, keys: KeySet, rules: TokenRules) -> Identity | Reason:
         return Reason.TOKEN_WRONG_ISSUER
     # `drn` repeats the cookie's name, which may be another than `DS`; it must not be the refresh cookie's.
     kind = claims.get("drn", "")
-    if not isinstance(kind, str) or kind == _REFRESH_COOKIE:
+    if not isinstance(kind, str) or kind in rules.refresh_names:
         return Reason.TOKEN_WRONG_KIND
     if not _is_for_us(claims, rules):
         return Reason.TOKEN_WRONG_AUDIENCE
@@ -97,7 +96,7 @@ def refresh(token: str, keys: KeySet, rules: TokenRules) -> RefreshToken | Reaso
         return claims
     if not _is_our_issuer(claims.get("iss"), rules.project_id):
         return Reason.TOKEN_WRONG_ISSUER
-    if claims.get("drn") != _REFRESH_COOKIE:
+    if claims.get("drn") not in rules.refresh_names:
         return Reason.TOKEN_WRONG_KIND
     times = _times(claims)
     subject = _subject(claims)

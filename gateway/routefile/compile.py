@@ -41,8 +41,9 @@ from gateway.routefile.urls import base_url, cors_origin, exact_host, network, o
 from gateway.routefile.values import duration_s, prefix_path, rate, size_bytes, template, tenant_source
 
 
-def token_rules(spec: Descope) -> TokenRules:
-    return TokenRules(spec.project_id, tuple(spec.audience))
+def token_rules(spec: Descope, cookies: CookieRules) -> TokenRules:
+    names = tuple(dict.fromkeys(("DSR", cookies.refresh)))
+    return TokenRules(spec.project_id, tuple(spec.audience), refresh_names=names)
 
 
 def descope_url(spec: Descope) -> str:

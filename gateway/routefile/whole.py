@@ -91,7 +91,7 @@ class WholeFile:
         ):
             return None
         return Config(
-            tokens=compiled.token_rules(descope.spec),
+            tokens=compiled.token_rules(descope.spec, server_rules.cookies),
             base_url=compiled.descope_url(descope.spec),
             server=server_rules,
             login_url=login.spec.url,

@@ -216,6 +216,8 @@ def test_an_encoded_value_decodes_to_what_it_was(text: str) -> None:
         pytest.param(Auth.SESSION, ("Authorization", f"bEaReR  {OURS}"), False, id="our token, odd scheme"),
         pytest.param(Auth.PUBLIC, ("Authorization", f"Bearer {OURS}"), False, id="our token on a public route"),
         pytest.param(Auth.SESSION, ("X-API-Key", OURS), False, id="our token as a key"),
+        pytest.param(Auth.SESSION, ("Authorization", f"Bearer {OURS}=="), False, id="our token, padded"),
+        pytest.param(Auth.SESSION, ("Authorization", f"Bearer {OURS}{'x' * 20_000}"), False, id="our token, huge"),
         pytest.param(Auth.SESSION, ("Authorization", f"Bearer {FOREIGN}"), True, id="a foreign token"),
         pytest.param(Auth.SESSION, ("Authorization", "Bearer opaque"), True, id="opaque on a session route"),
         pytest.param(Auth.SESSION, ("Authorization", "Basic YTpi"), True, id="basic"),

@@ -6,6 +6,7 @@ import json
 import string
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -424,6 +425,14 @@ def test_t12_without_a_project_id_no_issuer_is_ours(mint: Mint, keys: KeySet, is
 def test_t12_a_refresh_token_is_no_session(mint: Mint, keys: KeySet) -> None:
     assert session(mint(ada_refresh()), keys, RULES) is Reason.TOKEN_WRONG_KIND
     assert session(mint(ada(drn="DSR")), keys, RULES) is Reason.TOKEN_WRONG_KIND
+
+
+def test_t12_a_refresh_cookie_of_another_name_makes_refresh_tokens_alike(mint: Mint, keys: KeySet) -> None:
+    renamed = replace(RULES, refresh_names=("DSR", "MYREFRESH"))
+
+    assert session(mint(ada(drn="MYREFRESH")), keys, renamed) is Reason.TOKEN_WRONG_KIND
+    assert isinstance(refresh(mint(ada_refresh(drn="MYREFRESH")), keys, renamed), RefreshToken)
+    assert refresh(mint(ada_refresh(drn="MYREFRESH")), keys, RULES) is Reason.TOKEN_WRONG_KIND
 
 
 @pytest.mark.parametrize("drn", [["DSR"], None, 1, {"DSR": 1}, True], ids=str)
