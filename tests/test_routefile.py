@@ -152,7 +152,7 @@ def test_the_sections_are_read() -> None:
         )
     )
 
-    assert config.tokens == TokenRules(PROJECT, ("mine",))
+    assert config.tokens == TokenRules(PROJECT, ("mine",), refresh_names=("DSR", "R"))
     assert config.base_url == "http://127.0.0.1:8200"
     assert config.server == ServerRules(
         public_urls=("https://app.example.com", "http://localhost:8080"),
