@@ -18,7 +18,7 @@ MAX_LINE_BYTES = 32 * 1024
 MAX_LINES = 200
 MAX_HEAD_BYTES = 64 * 1024
 
-_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}", re.ASCII)
+METHOD = re.compile(r"[A-Z][A-Z-]{0,31}", re.ASCII)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
 _MAX_HOST_BYTES = 260
@@ -59,7 +59,7 @@ def gather(
     """Facts of a request as it came over the wire. peer: its address, "" for a Unix socket; tls: it came encrypted."""
     if method in _REFUSED_METHODS:
         return Reason.METHOD_NOT_ALLOWED
-    if version not in ((1, 1), (1, 0)) or _METHOD.fullmatch(method) is None:
+    if version not in ((1, 1), (1, 0)) or METHOD.fullmatch(method) is None:
         return Reason.BAD_REQUEST
     http10 = version == (1, 0)
     lines = _lines(raw_headers)

@@ -43,6 +43,7 @@ _OURS = (b"x-auth-", b"x-forwarded-", b"x-gateway-")
 _WRITTEN_BY_US = frozenset(b"host content-length expect x-request-id".split())
 _ONLY_OURS = FORWARDED_FAMILY | METHOD_OVERRIDES | _WRITTEN_BY_US
 _ALWAYS_OUR_REPLY = frozenset(b"clear-site-data x-auth-assertion".split())
+_WORDS = re.compile(rb"[\s,;\"=\xa0\x85]+")
 _KNOWN_NAMES = 4096  # fates remembered; names come from clients, so the memory is bounded
 
 
@@ -134,12 +135,11 @@ class RequestWriter:
         takes_keys = self._route.auth.takes_keys
         if fate is _Fate.API_KEY:
             return b"" if takes_keys or self._is_our_token(value.strip(), admit) else value
-        scheme, _, token = value.strip().partition(b" ")
-        if scheme.lower() != b"bearer":
-            return value
-        if takes_keys:
+        words = _WORDS.split(value)
+        if takes_keys and b"bearer" in map(bytes.lower, words):
             return b""
-        return b"" if self._is_our_token(token.strip(), admit) else value
+        # Each word, for a service behind may read more into a line than we do.
+        return b"" if any(self._is_our_token(word, admit) for word in words) else value
 
     def _is_our_token(self, raw: bytes, admit: Admit) -> bool:
         """However it is spelt: what only looks like a token of ours is no credential of the upstream's either."""

@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 from urllib.parse import quote, urlsplit
 
+from gateway.core.facts import METHOD
 from gateway.core.headers import HOP_BY_HOP, folded, is_ours
 from gateway.core.model import (
     ConstantTenant,
@@ -198,6 +199,8 @@ def method(text: str) -> str:
         raise ValueError("a method is a word such as GET")
     if text != text.upper():
         raise ValueError(f"methods are told apart by case; did you mean {text.upper()}?")
+    if not METHOD.fullmatch(text):
+        raise ValueError("a method is letters and hyphens, at most 32; no other reaches a route")
     return text
 
 
