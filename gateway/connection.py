@@ -41,10 +41,15 @@ class Connection(asyncio.Protocol):
         self.tunnel: Callable[[bytes], None] | None = None
         self.on_tunnel_closed: Callable[[], None] | None = None
         self.on_writing: Callable[[bool], None] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._message_ended = True
         self._reset(head_only=False, upgrade=False)
 
     def _reset(self, *, head_only: bool, upgrade: bool) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        if not self._message_ended:
+            # A parser goes on from one reply to the next, unless the last one was left half read (HEAD).
+            self._parser = httptools.HttpResponseParser(self)
+        self._message_ended = False
         self._head_only = head_only
         self._upgrade = upgrade
         self._interim = False
@@ -281,6 +286,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
+        self._message_ended = not self._interim
         if self._interim:
             self._interim = False
             self._head_bytes = 0
