@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _FIRST_BACK_OFF_S = 1.0
 _LONGEST_BACK_OFF_S = 60.0
+_QUEUE_S = 5.0  # for a place; with the call's own deadline nobody waits longer than ten seconds
 
 
 @dataclass(slots=True)
@@ -50,10 +51,17 @@ class Rests:
         """
         state = self._operations.setdefault(operation, _Operation())
         places = state.places.setdefault(share, asyncio.Semaphore(self._places))
-        async with places:
+        try:
+            async with asyncio.timeout(_QUEUE_S):
+                await places.acquire()
+        except TimeoutError as err:
+            raise IdentityProviderError(f"{operation}: too many wait for Descope", _FIRST_BACK_OFF_S) from err
+        try:
             while state.failures and not self._raise_if_resting(operation, state) and state.probe is not None:
                 await asyncio.shield(state.probe)
             return await self._call(operation, state, call)
+        finally:
+            places.release()
 
     async def _call(self, operation: str, state: _Operation, call: Callable[[], Awaitable[T]]) -> T:
         self._raise_if_resting(operation, state)
@@ -66,7 +74,8 @@ class Rests:
             self._rest(operation, state, fault)
             raise self._fault(operation, state) from fault
         else:
-            if state.failures:
+            # A call from before the rest that comes back well says nothing about the rest.
+            if state.failures and state.until_s <= self._clock.mono_s():
                 state.failures, state.until_s = 0, 0.0
                 self._observe(operation, 0.0)
             return answer

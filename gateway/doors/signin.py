@@ -93,7 +93,7 @@ class SignIn:
     # --- pages ------------------------------------------------------------------------------------------------------
 
     async def _style(self, facts: RequestFacts, body: Body) -> Outcome:
-        lines = (b"Content-Type: text/css; charset=utf-8", b"Cache-Control: public, max-age=3600")
+        lines = (b"Content-Type: text/css; charset=utf-8", b"Cache-Control: no-store")
         return Outcome(Answer(200, lines, style()))
 
     async def _login_page(self, facts: RequestFacts, body: Body) -> Outcome:
