@@ -20,6 +20,7 @@ from gateway.core.model import (
     HeaderLine,
     Identity,
     Kind,
+    Person,
     RequestFacts,
     Route,
     Template,
@@ -76,8 +77,12 @@ def is_ours(name: bytes) -> bool:
 class RequestWriter:
     """Writes the heads of forwarded requests for one route; made once for a route, its memory of names is bounded."""
 
-    def __init__(self, route: Route, cookies: CookieRules, project_id: str) -> None:
+    def __init__(
+        self, route: Route, cookies: CookieRules, project_id: str, known: "IdentityLines | None" = None
+    ) -> None:
+        """known: identities already written, shared by all routes."""
         self._route = route
+        self._known = known if known is not None else IdentityLines()
         self._cookie_rules = cookies
         self._cookie_names = ours(cookies)
         self._project_id = project_id
@@ -108,7 +113,7 @@ class RequestWriter:
         out += forwarded_lines(facts, route.strip_prefix)
         out.append(b"X-Request-Id: " + request_id.encode("ascii"))
         if admit.identity is not None:
-            out += identity_lines(admit.identity, admit)
+            out += self._known.of(admit.identity, admit)
             self._forward_token(out, admit)
         for header, template in route.header_rules.set:
             text = _filled(template, facts, admit, request_id)
@@ -223,6 +228,24 @@ def identity_lines(identity: Identity, admit: Admit) -> list[bytes]:
         ("X-Auth-Key-Id", spelt(identity.subject) if identity.kind is Kind.ACCESS_KEY else ""),
     )
     return [f"{name}: {text}".encode("ascii") for name, text in known if text]
+
+
+class IdentityLines:
+    """Remembers the lines of identities, for one caller sends many requests; bounded, about 500 bytes each."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._lines: dict[tuple[bytes, Kind, str | None, bool, Person], list[bytes]] = {}
+
+    def of(self, identity: Identity, admit: Admit) -> list[bytes]:
+        by_tenant = admit.match.route.tenant_from is not None
+        key = (identity.digest, identity.kind, admit.tenant, by_tenant, admit.person)
+        lines = self._lines.get(key)
+        if lines is None:
+            if len(self._lines) >= self._most:
+                self._lines.clear()
+            lines = self._lines[key] = identity_lines(identity, admit)
+        return lines
 
 
 def _grants_shown(admit: Admit) -> Grants:

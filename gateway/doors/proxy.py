@@ -23,7 +23,7 @@ from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines, is_preflight
 from gateway.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.facts import gather
-from gateway.core.headers import ReplyAdditions, ReplyWriter, RequestWriter
+from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Admit, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
@@ -84,6 +84,7 @@ class ProxyDoor:
     def __init__(self, inside: Inside) -> None:
         self._in = inside
         self._writers: dict[str, _Writers] = {}
+        self._identities = IdentityLines()
 
     async def serve(self, request: Request) -> web.StreamResponse:
         """Answer one request, whatever happens."""
@@ -223,7 +224,9 @@ class ProxyDoor:
         writers = self._writers.get(route.id)
         if writers is None:
             cookies = self._in.server.cookies
-            writers = _Writers(RequestWriter(route, cookies, self._in.project_id), ReplyWriter(route, cookies))
+            writers = _Writers(
+                RequestWriter(route, cookies, self._in.project_id, self._identities), ReplyWriter(route, cookies)
+            )
             self._writers[route.id] = writers
         return writers
 

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.headers import ReplyAdditions, ReplyWriter, RequestWriter, kept_private, spelt
+from gateway.core.headers import (
+    IdentityLines,
+    ReplyAdditions,
+    ReplyWriter,
+    RequestWriter,
+    identity_lines,
+    kept_private,
+    spelt,
+)
 from gateway.core.limits import NS_PER_S
 from gateway.core.model import (
     Admit,
@@ -174,6 +182,24 @@ def test_roles_are_those_of_the_tenant_decided_by() -> None:
 
     assert named(lines, "X-Auth-Roles") == ["editor"]
     assert named(lines, "X-Auth-Permissions") == ["docs.write"]
+
+
+def test_remembered_lines_are_those_of_the_tenant_and_the_token_at_hand() -> None:
+    known = IdentityLines(most=2)
+    by_tenant = replace(ROUTE, tenant_from=ConstantTenant("acme"))
+    admits = [
+        Admit(Match(ROUTE, {}), ADA, "acme"),
+        Admit(Match(by_tenant, {}), ADA, "acme"),
+        Admit(Match(ROUTE, {}), ADA, "globex"),
+        Admit(Match(ROUTE, {}), replace(ADA, project=Grants(("guest",)), digest=b"later"), "acme"),
+        Admit(Match(ROUTE, {}), replace(ADA, kind=Kind.ACCESS_KEY), "acme"),
+        Admit(Match(ROUTE, {}), ADA, "acme", Person("other@example.com", "")),
+    ]
+
+    for _ in range(2):
+        for admit in admits:
+            assert admit.identity is not None
+            assert known.of(admit.identity, admit) == identity_lines(admit.identity, admit)
 
 
 def test_a_key_says_which_it_is() -> None:
