@@ -84,7 +84,7 @@ class Gateway:
         gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
         inside = Inside(
             gate=gate,
-            sign_in=SignIn(self.sessions, config.server, config.login_url),
+            sign_in=SignIn(self.sessions, config.server, config.login_url, self.tasks, self.clock),
             upstreams=self.upstreams,
             holds=Holds(self.clock),
             server=config.server,

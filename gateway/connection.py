@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
 
     async def head(self, timeout_s: float) -> None:
         """Wait for the reply's head; raises UpstreamError."""
-        timer = self._loop.call_later(timeout_s, self._fail, UpstreamTimeout("no reply in time"))
+        timer = self._loop.call_later(timeout_s, self.fail, UpstreamTimeout("no reply in time"))
         try:
             while not self.head_complete:
                 await self._wait()
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         try:
             while not self._chunks and not self.complete:
                 if timer is None and idle_s is not None:
-                    timer = self._loop.call_later(idle_s, self._fail, UpstreamTimeout("the reply stopped half way"))
+                    timer = self._loop.call_later(idle_s, self.fail, UpstreamTimeout("the reply stopped half way"))
                 await self._wait()
         finally:
             if timer is not None:
@@ -162,7 +162,8 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _fail(self, error: UpstreamError) -> None:
+    def fail(self, error: UpstreamError) -> None:
+        """End the exchange: whoever waits for the reply gets `error`."""
         if self._error is None and not self.complete:
             self._error = error
         self.spoilt = True
@@ -201,12 +202,18 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.any_byte = True
+        if not self.head_complete:
+            # Counted before it is parsed: an endless reason or value is only told once it has ended.
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES + BUFFERED_BYTES:
+                self.fail(UpstreamBadReply("the reply's head is too large"))
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.tail += data[upgrade.args[0] :]
         except httptools.HttpParserError:
-            self._fail(UpstreamBadReply("the reply is not HTTP"))
+            self.fail(UpstreamBadReply("the reply is not HTTP"))
             return
         self._wake()
 
@@ -236,24 +243,28 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_complete:
             return  # a trailer field: dropped, for it would arrive where nobody judged it
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > HEAD_BYTES or len(self.headers) >= HEAD_LINES:
-            self._fail(UpstreamBadReply("the reply's head is too large"))
+        if len(self.headers) >= HEAD_LINES:
+            self.fail(UpstreamBadReply("the reply's head is too large"))
             return
         self.headers.append((name.lower(), name, value))
 
     def on_headers_complete(self) -> None:
         if self.complete:
             return  # a second reply behind the first: `on_message_begin` has marked the connection
+        if self._parser.get_http_version() not in ("1.1", "1.0"):
+            self.fail(UpstreamBadReply("the reply is of another version of HTTP"))
+            return
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._interim = True
             return
         self.status = status
         if not 101 <= status <= 599 or (status == 101 and not self._upgrade):
-            self._fail(UpstreamBadReply("the reply has a status that nobody asked for"))
+            self.fail(UpstreamBadReply("the reply has a status that nobody asked for"))
             return
         self._read_framing()
+        if self._error is not None:
+            return
         self.has_body = not self._head_only and status not in _NO_BODY and status != 101
         self.head_complete = True
         if not self.has_body:
@@ -264,16 +275,16 @@ class Connection(asyncio.Protocol):
         for lower, _, value in self.headers:
             if lower == b"content-length":
                 if not value.isdigit() or self.length is not None:
-                    self._fail(UpstreamBadReply("the reply has an unusable Content-Length"))
+                    self.fail(UpstreamBadReply("the reply has an unusable Content-Length"))
                     return
                 self.length = int(value)
             elif lower == b"transfer-encoding":
                 if value.strip().lower() != b"chunked" or self.chunked:
-                    self._fail(UpstreamBadReply("the reply has a Transfer-Encoding other than chunked"))
+                    self.fail(UpstreamBadReply("the reply has a Transfer-Encoding other than chunked"))
                     return
                 self.chunked = True
         if self.chunked and self.length is not None:
-            self._fail(UpstreamBadReply("the reply has both Content-Length and Transfer-Encoding"))
+            self.fail(UpstreamBadReply("the reply has both Content-Length and Transfer-Encoding"))
 
     def on_body(self, body: bytes) -> None:
         if self.complete:
@@ -289,7 +300,6 @@ class Connection(asyncio.Protocol):
         self._message_ended = not self._interim
         if self._interim:
             self._interim = False
-            self._head_bytes = 0
             self.headers.clear()
             self.reason = b""
             return

@@ -26,8 +26,9 @@ from gateway.tasks import Tasks
 REFUSED_S = 10.0
 WORKED_S = 86_400.0
 _MOST = 10_000
-_UNSEEN_BY_CLIENT = Limit("access keys never seen, of one client", Rate(6 * NS_PER_S, 10), Per.CLIENT)
-_UNSEEN_BY_ALL = Limit("access keys never seen", Rate(NS_PER_S, 60), Per.CLIENT)
+# At most ten in any minute for a client, sixty for all: what may come at once and what comes after it, together.
+_UNSEEN_BY_CLIENT = Limit("access keys never seen, of one client", Rate(12 * NS_PER_S, 5), Per.CLIENT)
+_UNSEEN_BY_ALL = Limit("access keys never seen", Rate(2 * NS_PER_S, 30), Per.CLIENT)
 _WORKED = Limit("access keys that worked", Rate(NS_PER_S // 20, 200), Per.CLIENT)
 
 

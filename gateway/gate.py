@@ -79,7 +79,10 @@ class Gate:
         found = finding.find(facts, route.auth, self._server.cookies)
         if not isinstance(found, Reason) and self._is_foreign(facts, route, found, is_upgrade=is_upgrade):
             return Verdict(Refuse(Reason.CROSS_SITE, route), standings, route)
-        caller = Caller(found) if isinstance(found, Reason) else await self._caller(route, found, facts)
+        if isinstance(found, Reason):
+            caller = Caller(found)
+        else:
+            caller = self._sessions.caller_at_once(found) or await self._caller(route, found, facts)
         decision = self._decide(facts, match, caller)
         if route.upstream.profile and isinstance(decision, Admit) and not isinstance(found, Reason):
             decision = await self._with_person(decision, found)

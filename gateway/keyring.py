@@ -49,29 +49,33 @@ class Keyring:
         return self._clock.mono_s() - self._fetched_s if self._keys is not None else float("inf")
 
     @property
+    def fresh_generation(self) -> int | None:
+        """The generation of keys that needs no looking after now; None where `ready` has something to do."""
+        return self._keys.generation if self._keys is not None and self.age_s <= EVERY_S else None
+
+    @property
     def is_ready(self) -> bool:
         return self.age_s <= SERVE_WITHOUT_ANSWER_S
 
     async def ready(self) -> KeySet:
         """The keys, fetched first if there are none yet."""
-        if self._keys is None:
+        if not self.is_ready:
             await self._fetch_shared()
-        elif self.age_s > EVERY_S and not self._rests.remaining_s("keys"):
+        elif self.age_s > EVERY_S and self._fetching is None and not self._rests.remaining_s("keys"):
             self._tasks.start(self._fetch_quietly(), "refetch signing keys that have grown old")
         return self.keys
 
     async def unknown_key(self) -> None:
-        """Somebody came with a key id that is not in the set: look again, unless that was done just now."""
+        """Somebody came with a key id that is not in the set: look again, unless that was done just now.
+
+        Raises IdentityProviderError when Descope could not be asked: the key may be new and the session good.
+        """
         if self._fetching is None:
             now_s = self._clock.mono_s()
             if self._asked_unknown_s is not None and now_s - self._asked_unknown_s < COOL_DOWN_S:
                 return
             self._asked_unknown_s = now_s
-        try:
-            await self._fetch_shared()
-        except IdentityProviderError:
-            if self._keys is None:
-                raise
+        await self._fetch_shared()
 
     async def keep_fresh(self) -> None:
         """Runs as long as the gateway: fetch now, and again whenever the set has grown old."""

@@ -67,7 +67,9 @@ class Pool:
         except TimeoutError as err:
             raise UpstreamTimeout(f"upstream {upstream.name}: no connection in {connect_s:g} s") from err
         except OSError as err:
-            raise UpstreamUnreachable(f"upstream {upstream.name}: no connection ({type(err).__name__})") from err
+            raise UpstreamUnreachable(
+                f"upstream {upstream.name}: no connection: {err.strerror or type(err).__name__}"
+            ) from err
         return connection
 
     def close(self) -> None:

@@ -88,15 +88,19 @@ class Renewals:
             if self._revocations.covers(token):
                 return Reason.SESSION_REVOKED
             shared = self._link(token.digest)
+            ran = shared is not None and not shared.task.done()
             link = shared or self._start(raw, token, call)
             if isinstance(link, Reason):
                 return link
             outcome = await asyncio.shield(link.task)
+            if self._revocations.covers(token):
+                return Reason.SESSION_REVOKED  # signed out while this ran
             if shared is None or outcome is Reason.REFRESH_REFUSED:
                 return outcome
             if not isinstance(outcome, Renewed):
                 continue  # a tenant switch was refused, which says nothing about the session
-            if outcome.identity.expires_at_s - self._clock.now_s() > margin_s:
+            # Whoever waited for a running renewal wanted just that one, however much more it asked for.
+            if ran or outcome.identity.expires_at_s - self._clock.now_s() > margin_s:
                 return outcome
             if outcome.refresh.digest == token.digest:
                 if not self._forget_stale(token.digest, link):
@@ -160,7 +164,7 @@ class Renewals:
             if renewed.refresh.digest == digest:
                 break
             digest = renewed.refresh.digest
-        if newest is None or self._revocations.covers(newest.refresh):
+        if newest is None or self._revocations.covers(newest.refresh) or self._revocations.covers(token):
             return (), []
         return self.cookie_lines(newest), passed
 

@@ -4,16 +4,12 @@ The core says what is missing; here the matching remedy is tried, each at most o
 signing key, renew a session that has run out, exchange an access key. Answers from memory need no await.
 """
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.clock import Clock
-from gateway.core import tokens
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import (
-    NOBODY,
     AccessKeyRules,
     CookieRules,
     Credentials,
@@ -31,13 +27,12 @@ from gateway.core.model import (
 from gateway.exchanges import Exchanged, Exchanges, TooMany
 from gateway.idp import IdentityProvider, SessionPair
 from gateway.keyring import Keyring
+from gateway.profiles import Profiles
 from gateway.renewals import Renewals, Renewed
 from gateway.rests import Rests
 from gateway.revocations import Revocations
 from gateway.tasks import Tasks
-
-_REMEMBERED = 10_000
-_UNKNOWN_PERSON_S = 30.0
+from gateway.verification import Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +93,10 @@ class Sessions:
         """observe(event, outcome): event is "token_cache", "refresh" or "exchange"."""
         self._rules = rules
         self._idp = idp
-        self._keyring = keyring
         self._rests = rests
         self._tasks = tasks
         self._clock = clock
         self._observe = observe
-        self._leeway_s = rules.tokens.leeway_s
         self.revocations = Revocations(clock)
         self.renewals = Renewals(
             rules.refresh,
@@ -114,51 +107,25 @@ class Sessions:
             on_reuse=lambda: observe("refresh", "reused"),
         )
         self._exchanges = Exchanges(rules.access_keys, self.revocations, tasks, clock)
-        self._remembered: OrderedDict[bytes, Identity] = OrderedDict()
-        self._generation = 0
-        self._people: OrderedDict[str, tuple[Person, float]] = OrderedDict()
-
-    # --- verification -----------------------------------------------------------------------------------------------
-
-    async def verify(self, raw: str) -> Identity | Reason:
-        """A session token's identity, whether current or not; looks for an unknown key once."""
-        keys = await self._keyring.ready()
-        if keys.generation != self._generation:
-            self._remembered.clear()
-            self._generation = keys.generation
-        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
-        known = self._remembered.get(digest)
-        if known is not None:
-            self._remembered.move_to_end(digest)
-            self._observe("token_cache", "hit")
-            return known
-        outcome = tokens.session(raw, keys, self._rules.tokens)
-        if outcome is Reason.TOKEN_UNKNOWN_KEY:
-            await self._keyring.unknown_key()
-            keys = self._keyring.keys
-            outcome = tokens.session(raw, keys, self._rules.tokens)
-        self._observe("token_cache", "miss")
-        if isinstance(outcome, Identity) and keys.generation == self._generation:
-            self._remembered[digest] = outcome
-            if len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
-        return outcome
-
-    async def verify_refresh(self, raw: str) -> RefreshToken | Reason:
-        """A refresh token's contents, whether current or not; looks for an unknown key once."""
-        outcome = tokens.refresh(raw, await self._keyring.ready(), self._rules.tokens)
-        if outcome is Reason.TOKEN_UNKNOWN_KEY:
-            await self._keyring.unknown_key()
-            outcome = tokens.refresh(raw, self._keyring.keys, self._rules.tokens)
-        return outcome
-
-    def standing(self, token: Identity | RefreshToken) -> Reason | None:
-        """Why a genuine token does not count now; None when it does."""
-        if self.revocations.covers(token):
-            return Reason.SESSION_REVOKED
-        return tokens.standing(token, self._clock.now_s(), self._leeway_s)
+        self._profiles = Profiles(idp, rests, tasks, clock)
+        self.verifier = Verifier(
+            rules.tokens, keyring=keyring, revocations=self.revocations, clock=clock, observe=observe
+        )
 
     # --- callers ----------------------------------------------------------------------------------------------------
+
+    def caller_at_once(self, credentials: Credentials) -> Caller | None:
+        """The usual case without waiting: one token, verified before, good for a while yet. None for any other."""
+        bearer, sessions = credentials.bearer, credentials.sessions
+        if credentials.access_keys or len(sessions) + (bearer is not None) != 1:
+            return None
+        raw = bearer or sessions[0]
+        identity = self.verifier.remembered(raw)
+        if identity is None or self.verifier.standing(identity) is not None:
+            return None
+        if bearer is None and credentials.refreshes and self._is_near_end(identity):
+            return None
+        return Caller(identity, raw)
 
     async def caller(self, route: Route, credentials: Credentials, client: str) -> Caller:
         """Who `credentials` prove on `route`; raises IdentityProviderError where only Descope could tell and cannot."""
@@ -179,8 +146,8 @@ class Sessions:
         return await self._renewed_now(presented, credentials)
 
     async def _presented(self, raw: str, *, is_bearer: bool = False) -> _Verified:
-        outcome = await self.verify(raw)
-        standing = self.standing(outcome) if isinstance(outcome, Identity) else None
+        outcome = await self.verifier.verify(raw)
+        standing = self.verifier.standing(outcome) if isinstance(outcome, Identity) else None
         return _Verified(raw, outcome, standing, is_bearer)
 
     async def _renewed_now(self, presented: Sequence[_Verified], credentials: Credentials) -> Caller:
@@ -207,9 +174,7 @@ class Sessions:
     async def _renewed_ahead(self, chosen: _Verified, identity: Identity, credentials: Credentials) -> Caller:
         """The session is good; when it soon will not be, renewal starts beside the request and never fails it."""
         caller = Caller(identity, chosen.raw)
-        lifetime_s = identity.expires_at_s - identity.issued_at_s
-        ahead_s = min(self._rules.refresh.ahead_s, lifetime_s / 2)
-        if chosen.is_bearer or not credentials.refreshes or identity.expires_at_s - self._clock.now_s() > ahead_s:
+        if chosen.is_bearer or not credentials.refreshes or not self._is_near_end(identity):
             return caller
         try:
             found = await self._refresh_token(credentials)
@@ -218,17 +183,24 @@ class Sessions:
         if not isinstance(found, tuple) or found[1].subject != identity.subject or self._rests.remaining_s("refresh"):
             return caller
         raw, refresh = found
-        work = self.renewals.renew(raw, refresh, self._refresh_call, margin_s=ahead_s)
+        work = self.renewals.renew(raw, refresh, self._refresh_call, margin_s=self._ahead_s(identity))
         self._tasks.start(work, "renew a session ahead of its end")
         return Caller(identity, chosen.raw, self.renewals.receipt(refresh))
+
+    def _is_near_end(self, identity: Identity) -> bool:
+        return identity.expires_at_s - self._clock.now_s() <= self._ahead_s(identity)
+
+    def _ahead_s(self, identity: Identity) -> float:
+        """How long before its end to renew; short sessions later, or they would be renewed by every request."""
+        return min(self._rules.refresh.ahead_s, (identity.expires_at_s - identity.issued_at_s) / 2)
 
     async def _refresh_token(self, credentials: Credentials) -> tuple[str, RefreshToken] | Reason | None:
         """The newest usable refresh token presented; None where there is none at all."""
         reason: Reason | None = None
         usable: list[tuple[str, RefreshToken]] = []
         for raw in credentials.refreshes:
-            token = await self.verify_refresh(raw)
-            standing = token if isinstance(token, Reason) else self.standing(token)
+            token = await self.verifier.verify_refresh(raw)
+            standing = token if isinstance(token, Reason) else self.verifier.standing(token)
             if isinstance(token, RefreshToken) and standing is None:
                 usable.append((raw, token))
             else:
@@ -251,28 +223,13 @@ class Sessions:
     # --- profiles ---------------------------------------------------------------------------------------------------
 
     async def person(self, identity: Identity, credentials: Credentials) -> Person:
-        """E-mail and name beside the token, asked for once in a session's life; NOBODY where that fails."""
-        known = self._people.get(identity.subject)
-        if known is not None and known[1] > self._clock.mono_s():
-            return known[0]
-        person, keep_s = NOBODY, _UNKNOWN_PERSON_S
+        """E-mail and name beside the token; NOBODY where they cannot be had soon."""
         try:
             found = await self._refresh_token(credentials)
-            if isinstance(found, tuple) and found[1].subject == identity.subject:
-                raw = found[0]
-                answer = await self._rests.ask("me", lambda: self._idp.me(raw))
-                if not isinstance(answer, Reason):
-                    person, keep_s = _person(answer), identity.expires_at_s - self._clock.now_s()
         except IdentityProviderError:
-            pass  # the request goes on without a profile: a header less, nobody let in
-        self._remember_person(identity.subject, person, keep_s)
-        return person
-
-    def _remember_person(self, subject: str, person: Person, keep_s: float) -> None:
-        self._people[subject] = (person, self._clock.mono_s() + keep_s)
-        self._people.move_to_end(subject)
-        if len(self._people) > _REMEMBERED:
-            self._people.popitem(last=False)
+            found = None
+        is_own = isinstance(found, tuple) and found[1].subject == identity.subject
+        return await self._profiles.person(identity, found[0] if isinstance(found, tuple) and is_own else None)
 
     # --- people -----------------------------------------------------------------------------------------------------
 
@@ -305,9 +262,10 @@ class Sessions:
 
     async def signed_out(self, raw: str, token: RefreshToken, *, everywhere: bool = False) -> None:
         """End a session here first, then at Descope; raises IdentityProviderError when Descope could not be told."""
+        # At once, so that whoever waits for a renewal of this token hears of it; its successor once that has ended.
+        self.revocations.revoke(token.digest, token.expires_at_s)
         newest_raw, newest = await self.renewals.newest(raw, token)
-        for known in (token, newest):
-            self.revocations.revoke(known.digest, known.expires_at_s)
+        self.revocations.revoke(newest.digest, newest.expires_at_s)
         for renewed in self.renewals.forget(token):
             self.revocations.revoke(renewed.identity.digest, renewed.identity.expires_at_s)
             self.revocations.revoke(renewed.refresh.digest, renewed.refresh.expires_at_s)
@@ -320,7 +278,7 @@ class Sessions:
     async def revoke_sessions(self, credentials: Credentials) -> None:
         """Refuse from now on the session tokens that a sign-out was sent with."""
         for raw in (*credentials.sessions, *((credentials.bearer,) if credentials.bearer else ())):
-            identity = await self.verify(raw)
+            identity = await self.verifier.verify(raw)
             if isinstance(identity, Identity):
                 self.revocations.revoke(identity.digest, identity.expires_at_s)
 
@@ -351,8 +309,8 @@ class Sessions:
 
     async def _checked(self, pair: SessionPair) -> Renewed:
         """Descope's answer is verified like anybody's token."""
-        identity = await self.verify(pair.session)
-        refresh = await self.verify_refresh(pair.refresh)
+        identity = await self.verifier.verify(pair.session)
+        refresh = await self.verifier.verify_refresh(pair.refresh)
         if isinstance(identity, Reason):
             raise IdentityProviderError(f"the new session does not verify: {identity}")
         if isinstance(refresh, Reason):
@@ -360,21 +318,15 @@ class Sessions:
         if identity.subject != refresh.subject:
             raise IdentityProviderError("the new session and refresh token name different subjects")
         if pair.profile:
-            left_s = identity.expires_at_s - self._clock.now_s()
-            self._remember_person(identity.subject, _person(pair.profile), left_s)
+            self._profiles.learn(identity, pair.profile)
         return Renewed(pair, identity, refresh)
 
     async def _checked_key(self, token: str) -> Exchanged:
-        identity = await self.verify(token)
+        identity = await self.verifier.verify(token)
         if isinstance(identity, Reason):
             raise IdentityProviderError(f"the session for an access key does not verify: {identity}")
         # A key bound to a user may come back as that user's session; it was still a key that opened the door.
         return Exchanged(token, replace(identity, kind=Kind.ACCESS_KEY))
-
-
-def _person(profile: Mapping[str, object]) -> Person:
-    email, name = profile.get("email"), profile.get("name")
-    return Person(email if isinstance(email, str) else "", name if isinstance(name, str) else "")
 
 
 def _newest(current: Sequence[_Verified]) -> _Verified | None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.connection import Connection, Stale
-from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError
+from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError, UpstreamTimeout
 from gateway.core.model import Admit, HeaderLine, RequestFacts, Timeouts, Upstream
 from gateway.pool import IDLE_S, Pool
 from gateway.tasks import Tasks
@@ -40,9 +40,12 @@ class ClientSide(Protocol):
     """The client, as the upstream's side needs it."""
 
     http10: bool
-    keep_alive: bool
     body_length: int | None  # None: chunked
     has_body: bool
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection may serve another request after this one."""
 
     async def read(self, idle_s: float) -> bytes:
         """The next piece of the body, b"" at its end; raises BodyBroken."""
@@ -53,9 +56,10 @@ class ClientSide(Protocol):
     def write(self, data: bytes) -> None:
         """Raises ConnectionError once the client has gone."""
 
-    async def drain(self) -> None: ...
+    async def drain(self, idle_s: float) -> None:
+        """Wait until the client has taken most of what was written; raises ConnectionError if it takes nothing."""
 
-    async def reply_lines(self, status: int, headers: list[HeaderLine]) -> list[bytes]:
+    def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
         """Header lines of the reply, framing left out."""
 
     def tunnel(self, connection: Connection) -> "asyncio.Future[None]":
@@ -119,6 +123,8 @@ def _request_head(method: str, path: str, lines: list[bytes], client: ClientSide
     out = [f"{method} {path} HTTP/1.1".encode("latin-1"), *lines]
     if is_upgrade:
         out += [b"Connection: Upgrade", b"Upgrade: websocket"]
+        if client.has_body:
+            raise ValueError("an upgrade with a body would be two requests")
     elif client.has_body:
         known = client.body_length is not None
         out.append(b"Content-Length: %d" % (client.body_length or 0) if known else b"Transfer-Encoding: chunked")
@@ -146,6 +152,7 @@ class _Exchange:
     ) -> None:
         self._pool = pool
         self._route = admit.match.route
+        self._cookies = admit.set_cookies
         self._timeouts: Timeouts = self._route.timeouts
         self._facts = facts
         self._client = client
@@ -194,12 +201,19 @@ class _Exchange:
             await asyncio.wait((pump, head), return_when=asyncio.FIRST_COMPLETED)
             if head.done():
                 head.result()
+                # The reply has begun before the body is out; should the body break now, the reply may not look whole.
+                pump.add_done_callback(lambda done: self._body_broke(connection, done))
             else:
                 pump.result()
         finally:
             if not head.done():
                 head.cancel()
                 await asyncio.wait((head,))
+
+    @staticmethod
+    def _body_broke(connection: Connection, pump: "asyncio.Task[None]") -> None:
+        if not pump.cancelled() and pump.exception() is not None:
+            connection.fail(UpstreamBadReply("the request's body broke off after the reply had begun"))
 
     async def _pump_body(self, connection: Connection) -> None:
         client, limit = self._client, self._route.max_body_bytes
@@ -212,16 +226,24 @@ class _Exchange:
                 connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
             except UpstreamError:
                 return  # it will have said why in its reply, or the reply's absence says it
-            await connection.drain()
+            await self._drained(connection)
         if chunked:
             connection.write(b"0\r\n\r\n")
         self._body_sent = True
+
+    async def _drained(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(self._timeouts.idle_s):
+                await connection.drain()
+        except TimeoutError as err:
+            raise UpstreamTimeout("the upstream does not take the request's body") from err
 
     async def receive(self) -> Relayed:
         """Write the reply to the client as it comes."""
         connection, client, relayed = self._connection, self._client, self.relayed
         assert connection is not None  # noqa: S101  # for the type checker: send() has returned
-        lines = await client.reply_lines(connection.status, connection.headers)
+        cookies = await self._cookies.settled() if self._cookies is not None else ()
+        lines = client.reply_lines(connection.status, connection.headers, cookies)
         relayed.keep_alive = client.keep_alive and self._body_sent
         if connection.status == 101:
             return await self._tunnelled(connection, lines)
@@ -232,17 +254,17 @@ class _Exchange:
             body = connection.taken()
             relayed.sent_bytes = len(body)
             client.write(head + (_chunk(body) + b"0\r\n\r\n" if chunked else body))
-            await client.drain()
+            await client.drain(self._timeouts.idle_s)
             return relayed
         client.write(head)
         idle_s = None if _is_event_stream(connection.headers) else self._timeouts.idle_s
         while data := await connection.body(idle_s):
             relayed.sent_bytes += len(data)
             client.write(_chunk(data) if chunked else data)
-            await client.drain()
+            await client.drain(self._timeouts.idle_s)
         if chunked:
             client.write(b"0\r\n\r\n")
-            await client.drain()
+            await client.drain(self._timeouts.idle_s)
         return relayed
 
     def _frame(self, connection: Connection, lines: list[bytes]) -> bool:

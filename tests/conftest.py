@@ -261,6 +261,7 @@ async def open_house(
     server: str = "",
     *,
     hold: bool = False,
+    profile: bool = False,
     log_form: str = "off",
     log_stream: TextIO | None = None,
 ) -> AsyncIterator[House]:
@@ -283,7 +284,10 @@ server:
   cookies: {{secure: false}}
 {server}
 upstreams:
-  legacy: {{url: "http://{LOOPBACK}:{recorder.port}", retry_after: {"hold" if hold else "pass"}}}
+  legacy:
+    url: "http://{LOOPBACK}:{recorder.port}"
+    retry_after: {"hold" if hold else "pass"}
+    profile: {str(profile).lower()}
 {top}
 {routes}
 """

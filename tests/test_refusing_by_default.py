@@ -17,6 +17,7 @@ from gateway.gate import Gate
 from gateway.keyring import Keyring
 from gateway.sessions import Sessions
 from gateway.telemetry import log, set_up_logging
+from gateway.verification import Verifier
 from tests.conftest import WORKER_KEY, House, OpenHouse, Seen, cookie_header, reason_of
 
 BREAKING: dict[str, Callable[[pytest.MonkeyPatch], None]] = {}
@@ -32,7 +33,7 @@ def breaks(name: str, owner: Any, attribute: str, error: Callable[[], BaseExcept
 breaks("facts", proxy, "gather", lambda: ValueError("secret-in-message"))
 breaks("judge", Gate, "judge", lambda: RuntimeError("secret-in-message"))
 breaks("caller", Sessions, "caller", lambda: KeyError("secret-in-message"))
-breaks("verification", Sessions, "verify", lambda: TypeError("secret-in-message"))
+breaks("verification", Verifier, "verify", lambda: TypeError("secret-in-message"))
 breaks("keys", Keyring, "ready", lambda: AttributeError("secret-in-message"))
 breaks("conditions", policy, "findings", lambda: RecursionError("secret-in-message"))
 breaks("head for the upstream", RequestWriter, "lines", lambda: UnicodeError("secret-in-message"))

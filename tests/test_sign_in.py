@@ -146,6 +146,23 @@ async def test_t11_the_sign_in_page_clears_cookies_that_are_good_for_nothing(hou
     assert set_cookies(reply)["DS"] == set_cookies(reply)["DSR"] == ""
 
 
+async def test_a_query_with_too_many_fields_is_a_clear_error(house: House) -> None:
+    reply = await house.get("/.auth/login?" + "&".join(f"a{n}=1" for n in range(100)))
+
+    assert reason_of(reply) == "bad_request"
+
+
+async def test_t19_guessing_is_slowed_for_the_one_who_guesses(house: House) -> None:
+    guesses = [await house.send("POST", "/.auth/login", json={"login_id": "b", "password": "c"}) for _ in range(21)]
+    page = await house.send("POST", "/.auth/login", data=form(), headers=OWN)
+    house.clock.offset_s += int(guesses[-1].headers["Retry-After"])
+    after = await house.send("POST", "/.auth/login", data=form(), headers=OWN)
+
+    assert [reply.status for reply in guesses] == [401] * 20 + [429]
+    assert (page.status, "Too many attempts" in page.text) == (429, True)
+    assert after.status == 303
+
+
 async def test_descope_away_is_told_on_the_form_which_keeps_the_login(house: House) -> None:
     house.emulator.fault("signin", status=429, headers={"Retry-After": "9"}, times=None)
     reply = await house.send("POST", "/.auth/login", data=form(), headers=OWN)

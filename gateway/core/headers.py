@@ -350,7 +350,8 @@ class ReplyWriter:
         return out
 
     def _is_our_cookie(self, value: bytes) -> bool:
-        name = value.partition(b";")[0].partition(b"=")[0].strip()
+        # A nameless cookie (`=DS=x`) comes back from a browser as `DS=x`.
+        name = value.partition(b";")[0].strip(b" \t=").partition(b"=")[0].strip()
         return name in self._cookie_names or name.lower().startswith(_RESERVED_COOKIE)
 
 

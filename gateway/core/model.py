@@ -139,10 +139,14 @@ class RequestFacts:
 
     @property
     def is_upgrade(self) -> bool:
-        return b"upgrade" in self.named and any(
-            part.strip().lower() == b"upgrade"
-            for line in self.named.get(b"connection", ())
-            for part in line.split(b",")
+        return (
+            not self.http10
+            and b"upgrade" in self.named
+            and any(
+                part.strip().lower() == b"upgrade"
+                for line in self.named.get(b"connection", ())
+                for part in line.split(b",")
+            )
         )
 
 

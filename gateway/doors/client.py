@@ -6,7 +6,10 @@ is not UTF-8, add a Content-Type where the service sent none, and cost more than
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +29,7 @@ _HEADER_LINE_BYTES = 32 * 1024
 _HEADER_LINES = 200
 _KEEP_ALIVE_S = 75.0
 _LINGER_S = 1.0
+_ENDING_S = 0.1
 
 ParseErrorAnswer = Callable[[web.BaseRequest, bool], None]
 
@@ -54,21 +58,25 @@ class Client:
         self,
         request: web.BaseRequest,
         facts: RequestFacts,
-        lines: Callable[[int, list[HeaderLine]], Awaitable[list[bytes]]],
+        lines: Callable[[int, list[HeaderLine], tuple[bytes, ...]], list[bytes]],
         tasks: Tasks,
         *,
-        is_draining: bool,
+        is_draining: Callable[[], bool],
     ) -> None:
         self._request = request
         self._lines = lines
         self._tasks = tasks
         self.http10 = facts.http10
-        self.keep_alive = request.keep_alive and not is_draining
-        self.expects = b"expect" in facts.named
+        self._is_draining = is_draining
+        self._expects = expects_continue(facts)
         length = facts.one(b"content-length")
         self.body_length = int(length) if length is not None else None
         self.has_body = b"transfer-encoding" in facts.named or bool(self.body_length)
         self.begun = False
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._request.keep_alive and not self._is_draining()
 
     async def read(self, idle_s: float) -> bytes:
         try:
@@ -81,18 +89,25 @@ class Client:
         return data
 
     def ask_for_body(self) -> None:
-        if self.expects and not self.http10:
+        if self._expects:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def write(self, data: bytes) -> None:
         self.begun = True
         self._transport.write(data)
 
-    async def drain(self) -> None:
-        await self._request.writer.drain()
+    async def drain(self, idle_s: float) -> None:
+        if not self._request.protocol.writing_paused:
+            return
+        try:
+            async with asyncio.timeout(idle_s):
+                await self._request.writer.drain()
+        except TimeoutError as err:
+            self.abort()
+            raise ConnectionResetError("the client does not read its reply") from err
 
-    async def reply_lines(self, status: int, headers: list[HeaderLine]) -> list[bytes]:
-        return await self._lines(status, headers)
+    def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
+        return self._lines(status, headers, cookies)
 
     def abort(self) -> None:
         """End the connection so that nobody takes half a reply for a whole one."""
@@ -109,6 +124,11 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         return transport
+
+
+def expects_continue(facts: RequestFacts) -> bool:
+    """Whether the client waits for `100 Continue`; any other expectation is nobody's (RFC 9110 section 10.1.1)."""
+    return not facts.http10 and (facts.one(b"expect") or b"").strip().lower() == b"100-continue"
 
 
 class _Tunnel:
@@ -206,6 +226,22 @@ class _Protocol(RequestHandler):
         self._answer(request, too_large)
         return Written(keep_alive=False)
 
+    def close(self) -> None:
+        # At a stop. What runs goes on reading, or its body and its WebSocket would be cut; its reply is the last one.
+        if not self._request_in_progress:
+            super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  # the base class's signature
+        """Wait once for what runs, then end it; the base class stops reading first and waits twice."""
+        if self._request_in_progress:
+            ended = self._handler_waiter = self._loop.create_future()
+            try:
+                async with asyncio.timeout(timeout):
+                    await ended
+            except TimeoutError:
+                self._handler_waiter = None
+        await super().shutdown(_ENDING_S)
+
     def log_exception(self, *args: Any, **kw: Any) -> None:
         cause = kw.get("exc_info")
         logging.getLogger("gateway").error("unexpected %s while serving a connection", type(cause).__name__)
@@ -232,6 +268,12 @@ class Listener(web.Server):
         return _Protocol(self, self._loop, self._answer)
 
 
+@lru_cache(maxsize=4)
+def date_line(now_s: int) -> bytes:
+    """`Date` for replies of our own (RFC 9110 section 6.6.1)."""
+    return b"Date: " + formatdate(now_s, usegmt=True).encode("ascii")
+
+
 def write_reply(
     request: web.BaseRequest, status: int, lines: list[bytes], body: bytes, *, keep_alive: bool, head_only: bool
 ) -> None:
@@ -239,7 +281,7 @@ def write_reply(
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client has gone")
-    out = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode("ascii"), *lines]
+    out = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode("ascii"), date_line(int(time.time())), *lines]
     if status != 204:
         out.append(b"Content-Length: %d" % len(body))
     if not keep_alive:

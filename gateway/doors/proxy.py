@@ -5,6 +5,7 @@ The one place with an outermost `except Exception`: a bug of ours is a 500 with 
 
 import asyncio
 import contextlib
+import itertools
 import math
 import re
 import secrets
@@ -28,7 +29,7 @@ from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Admit, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.answers import Answer, refusal
-from gateway.doors.client import Client, Request, Written, write_reply
+from gateway.doors.client import Client, Request, Written, expects_continue, write_reply
 from gateway.doors.signin import BODY_BYTES, PREFIX, SignIn
 from gateway.gate import Gate
 from gateway.holds import Holds
@@ -85,11 +86,17 @@ class ProxyDoor:
         self._in = inside
         self._writers: dict[str, _Writers] = {}
         self._identities = IdentityLines()
+        # Unlike any other gateway's and its own of an earlier run; that they can be guessed harms nobody.
+        self._id_prefix = secrets.token_hex(4)
+        self._ids = itertools.count(1)
+
+    def _next_id(self) -> str:
+        return f"{self._id_prefix}{next(self._ids):08x}"
 
     async def serve(self, request: Request) -> web.StreamResponse:
         """Answer one request, whatever happens."""
         started_s = time.perf_counter()
-        visit = _Visit(request, Record(secrets.token_hex(8)))
+        visit = _Visit(request, Record(self._next_id()))
         record = visit.record
         try:
             return await self._serve(visit)
@@ -112,7 +119,7 @@ class ProxyDoor:
     def unreadable(self, request: web.BaseRequest, too_large: bool) -> None:
         """Answer what could not even be parsed, without a word of what it said."""
         reason = Reason.HEADERS_TOO_LARGE if too_large else Reason.BAD_REQUEST
-        record = Record(secrets.token_hex(8), reason=reason.value, status=reason.status)
+        record = Record(self._next_id(), reason=reason.value, status=reason.status)
         answer = refusal(Refuse(reason), record.request_id)
         self._in.metrics.count(record)
         self._in.request_log.write(record)
@@ -143,8 +150,11 @@ class ProxyDoor:
         if facts.target.segments[0] == PREFIX:
             return await self._serve_sign_in(visit, facts)
         is_upgrade = bool(message.upgrade) and _is_websocket(facts)
+        if is_upgrade and _has_body(facts):
+            # Its body would reach the upstream as a second request: an upgrade is forwarded without framing.
+            return await self._refused(visit, Refuse(Reason.BAD_REQUEST), keep_alive=False)
         if is_preflight(facts):
-            answer = self._preflight(facts)
+            answer = self._preflight(visit, facts)
             if answer is not None:
                 return await self._answered(visit, answer)
         verdict = await self._in.gate.judge(facts, is_upgrade=is_upgrade)
@@ -175,11 +185,12 @@ class ProxyDoor:
             wait = Refuse(Reason.UPSTREAM_BUSY, route, retry_after_s=math.ceil(wait_s), set_cookies=admit.set_cookies)
             return await self._refused(visit, wait)
 
-        async def reply_lines(status: int, headers: list[HeaderLine]) -> list[bytes]:
-            return await self._reply_lines(visit, facts, admit, status, headers)
+        def reply_lines(status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
+            self._note_reply(visit, facts, route, status, headers)
+            return self._reply_lines(visit, facts, route, headers, cookies)
 
         client = visit.client = Client(
-            visit.request, facts, reply_lines, self._in.tasks, is_draining=self._in.is_draining()
+            visit.request, facts, reply_lines, self._in.tasks, is_draining=self._in.is_draining
         )
         lines = self._written_for(route).request.lines(facts, admit, record.request_id)
         path = route.upstream.base_path + sent.text
@@ -194,17 +205,19 @@ class ProxyDoor:
             admit.set_cookies.written()
         return Written(keep_alive=relayed.keep_alive)
 
-    async def _reply_lines(
-        self, visit: _Visit, facts: RequestFacts, admit: Admit, status: int, headers: list[HeaderLine]
-    ) -> list[bytes]:
-        route = admit.match.route
+    def _note_reply(
+        self, visit: _Visit, facts: RequestFacts, route: Route, status: int, headers: list[HeaderLine]
+    ) -> None:
         if route.upstream.hold_on_retry_after:
             self._note_hold(visit, facts, route, status, headers)
         kind = _stream_kind(status, headers)
         if kind:
             visit.stream = kind
             self._in.metrics.open_streams.labels(kind).inc()
-        cookies = await admit.set_cookies.settled() if admit.set_cookies is not None else ()
+
+    def _reply_lines(
+        self, visit: _Visit, facts: RequestFacts, route: Route, headers: list[HeaderLine], cookies: tuple[bytes, ...]
+    ) -> list[bytes]:
         additions = ReplyAdditions(
             request_id=visit.record.request_id,
             cookies=cookies,
@@ -284,7 +297,7 @@ class ProxyDoor:
         record.route = PREFIX
 
         async def body() -> bytes | Reason:
-            return await _small_body(visit.request)
+            return await _small_body(visit.request, facts)
 
         outcome = await self._in.sign_in.serve(facts, body)
         record.subject = outcome.subject
@@ -316,14 +329,16 @@ class ProxyDoor:
         visit.record.sent_bytes = 0 if head_only else len(answer.body)
         return Written(keep_alive=keep)
 
-    def _preflight(self, facts: RequestFacts) -> Answer | None:
+    def _preflight(self, visit: _Visit, facts: RequestFacts) -> Answer | None:
         """A CORS preflight is answered for the route that the announced method has; None where that has no `cors`."""
         method = (facts.one(b"access-control-request-method") or b"").decode("latin-1").strip()
         match = self._in.gate.table.match(facts.host, method, facts.target)
         if not isinstance(match, Match) or match.route.cors is None:
             return None
+        visit.record.route = match.route.id
         lines = [name + b": " + value for name, value in cors_lines(facts, match.route.cors, preflight=True)]
-        return Answer(204, (b"Cache-Control: no-store", *lines))
+        own = (b"Cache-Control: no-store", b"X-Request-Id: " + visit.record.request_id.encode("ascii"))
+        return Answer(204, (*own, *lines))
 
     def _public_url(self, facts: RequestFacts | None) -> str:
         """The public origin that this request came to; never taken from a header unless the route file names it."""
@@ -333,6 +348,10 @@ class ProxyDoor:
                 if urlsplit(url).netloc.lower() == facts.authority.lower():
                     return url
         return urls[0] if urls else ""
+
+
+def _has_body(facts: RequestFacts) -> bool:
+    return b"transfer-encoding" in facts.named or facts.one(b"content-length") not in (None, b"0")
 
 
 def _is_websocket(facts: RequestFacts) -> bool:
@@ -370,10 +389,10 @@ def _handed_on_id(facts: RequestFacts) -> str:
     return given if _PLAIN_ID.fullmatch(given) else ""
 
 
-async def _small_body(request: web.BaseRequest) -> bytes | Reason:
+async def _small_body(request: web.BaseRequest, facts: RequestFacts) -> bytes | Reason:
     """A posted form; at most 16 KiB, within ten seconds."""
     body = bytearray()
-    if b"100-continue" in (request.headers.get("Expect") or "").lower().encode() and request.transport is not None:
+    if expects_continue(facts) and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
         async with asyncio.timeout(_FORM_S):

@@ -3,20 +3,26 @@
 Every POST passes the cross-site check. Tokens go out in HttpOnly cookies and in nothing else.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote
 
+from gateway.clock import Clock
 from gateway.core import credentials as finding
 from gateway.core.credentials import cleared_cookies
 from gateway.core.crosssite import is_cross_site
 from gateway.core.errors import IdentityProviderBusy, IdentityProviderError
-from gateway.core.limits import NS_PER_S, whole_seconds
+from gateway.core.facts import client_key
+from gateway.core.limits import NS_PER_S, Allowances, whole_seconds
 from gateway.core.model import (
     Auth,
     Credentials,
     Identity,
+    Limit,
+    Per,
+    Rate,
     Reason,
     RefreshToken,
     Refuse,
@@ -29,11 +35,15 @@ from gateway.core.redirects import safe_return
 from gateway.doors.answers import STYLE_PATH, Answer, as_json, html, is_navigation, style
 from gateway.renewals import Renewed
 from gateway.sessions import Caller, Sessions
+from gateway.tasks import Tasks
 
 PREFIX = ".auth"
 BODY_BYTES = 16 * 1024
 # `Sessions.caller` judges credentials for a route; these pages take what a route with `auth: session` takes.
 _ROUTE = Route(id=PREFIX, path="/.auth/**", upstream=Upstream(name="", authority=""))
+# What the sign-in page must not take for stale: the refresh token beside it may be as good as ever.
+_MAY_BE_GOOD_LATER = frozenset({Reason.NO_CREDENTIALS, Reason.TOKEN_UNKNOWN_KEY, Reason.TOKEN_NOT_YET_VALID})
+_SIGN_INS = Limit("sign-ins of one client", Rate(3 * NS_PER_S, 20), Per.CLIENT)
 _WRONG_LOGIN = "The login or the password is wrong, or this account may not sign in this way."
 
 Body = Callable[[], Awaitable[bytes | Reason]]
@@ -60,8 +70,11 @@ class _Form:
 
 
 class SignIn:
-    def __init__(self, sessions: Sessions, server: ServerRules, login_url: str) -> None:
+    def __init__(self, sessions: Sessions, server: ServerRules, login_url: str, tasks: Tasks, clock: Clock) -> None:
         self._sessions = sessions
+        self._tasks = tasks
+        self._clock = clock
+        self._allowances = Allowances(capacity=20_000)
         self._server = server
         self._login_url = login_url
         self._endpoints: dict[str, dict[str, Callable[[RequestFacts, Body], Awaitable[Outcome]]]] = {
@@ -97,7 +110,10 @@ class SignIn:
         return Outcome(Answer(200, lines, style()))
 
     async def _login_page(self, facts: RequestFacts, body: Body) -> Outcome:
-        query = parse_qs(facts.target.query or "", keep_blank_values=True, max_num_fields=20)
+        try:
+            query = parse_qs(facts.target.query or "", keep_blank_values=True, max_num_fields=20)
+        except ValueError:
+            return Outcome(Refuse(Reason.BAD_REQUEST, detail="The query has too many fields."))
         rd = safe_return(query.get("rd", ["/"])[-1], self._server.public_urls)
         stale: tuple[bytes, ...] = ()
         try:
@@ -107,7 +123,7 @@ class SignIn:
         if isinstance(caller.who, Identity):
             cookies, written = await _cookies(caller)
             return Outcome(_goes_to(rd), cookies, written, caller.who.subject)
-        if caller.who is not Reason.NO_CREDENTIALS:
+        if caller.who not in _MAY_BE_GOOD_LATER:
             stale = cleared_cookies(self._server.cookies)
         return Outcome(self._login_form(200, rd), stale)
 
@@ -123,6 +139,11 @@ class SignIn:
         if not login_id or not password:
             detail = "The fields login_id and password are needed."
             return Outcome(Refuse(Reason.BAD_REQUEST, detail=detail))
+        (standing,) = self._allowances.take_all(
+            [(_SIGN_INS, client_key(facts.client))], int(self._clock.mono_s() * NS_PER_S)
+        )
+        if standing.wait_ns:
+            return Outcome(self._too_many(facts, whole_seconds(standing.wait_ns), rd, login_id))
         try:
             outcome = await self._sessions.signed_in(login_id, password)
         except IdentityProviderError as fault:
@@ -140,6 +161,13 @@ class SignIn:
         cookies = self._sessions.renewals.cookie_lines(outcome)
         answer = _goes_to(rd) if _wants_page(facts) else as_json(200, _about(outcome.identity))
         return Outcome(answer, cookies, subject=outcome.identity.subject)
+
+    def _too_many(self, facts: RequestFacts, wait_s: int, rd: str, login_id: str) -> Answer | Refuse:
+        """Guessing is slowed here, before Descope slows everybody's sign-in."""
+        if not _wants_page(facts):
+            return Refuse(Reason.RATE_LIMITED, retry_after_s=wait_s)
+        page = self._login_form(429, rd, login_id, f"Too many attempts. Try again in {wait_s} s.")
+        return Answer(page.status, (*page.lines, b"Retry-After: %d" % wait_s), page.body)
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
@@ -177,6 +205,8 @@ class SignIn:
     async def _replaced(self, outcome: Renewed | Reason, token: RefreshToken) -> Outcome:
         if isinstance(outcome, Reason):
             return Outcome(Refuse(outcome))
+        if self._sessions.verifier.standing(outcome.refresh) is not None:
+            return Outcome(Refuse(Reason.SESSION_REVOKED))  # signed out while this ran
         receipt = self._sessions.renewals.receipt(token)
         cookies = await receipt.settled() or self._sessions.renewals.cookie_lines(outcome)
         return Outcome(as_json(200, _about(outcome.identity)), cookies, receipt.written, outcome.identity.subject)
@@ -198,7 +228,9 @@ class SignIn:
             await self._sessions.revoke_sessions(found)
             refresh = await self._sessions.refresh_token(found)
             if isinstance(refresh, tuple):
-                await self._sessions.signed_out(*refresh, everywhere=everywhere)
+                # Whoever hangs up half way has still signed out.
+                work = self._sessions.signed_out(*refresh, everywhere=everywhere)
+                await asyncio.shield(self._tasks.spawn(work, "sign out"))
             elif everywhere:
                 return Outcome(Refuse(refresh), cleared)
         except IdentityProviderError as err:

@@ -213,6 +213,12 @@ async def test_100_continue_is_held_until_the_request_is_admitted(house: House) 
     assert house.upstream.last.values("expect") == []
 
 
+async def test_any_other_expectation_is_nobodys(house: House) -> None:
+    head = b"POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 200-maybe\r\n\r\nbody"
+
+    assert (await house.raw(head)).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_http_1_0_clients_get_no_chunks(house: House) -> None:
     house.upstream.reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 
@@ -271,6 +277,10 @@ NONSENSE = {
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
     "length and chunks": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "compressed transfer": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "identity": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
+    "compressed and whole": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "http 2.0": b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     "status 999": b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
     "status 99": b"HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n",
     "unasked 101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
@@ -291,6 +301,90 @@ async def test_f12_nonsense_from_an_upstream_is_502(house: House, sent: bytes) -
     reply = await house.get("/public/x")
 
     assert (reply.status, reason_of(reply)) == (502, "upstream_bad_reply")
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nX: "], ids=["reason", "value"])
+async def test_t18_an_endless_head_is_502_before_it_fills_memory(house: House, start: bytes) -> None:
+    sent = 0
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        nonlocal sent
+        writer.write(start)
+        for _ in range(500):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            sent += 65536
+        return False
+
+    house.upstream.reply = answer
+
+    reply = await house.get("/public/x")
+
+    assert reason_of(reply) == "upstream_bad_reply"
+    assert sent < 8_000_000
+
+
+async def test_t18_an_upstream_that_does_not_take_the_body_is_504(built: OpenHouse) -> None:
+    over = asyncio.Event()
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await over.wait()
+        return False
+
+    async with built(routes=PUBLIC.replace("64KiB", "1GiB")) as house:
+        house.upstream.reply = answer
+        reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+        writer.write(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 60000000\r\n\r\n")
+        writer.write(b"x" * 60_000_000)
+
+        status = await reader.readuntil(b"\r\n")
+        over.set()
+        writer.transport.abort()
+
+        assert status.startswith(b"HTTP/1.1 504 ")
+
+
+async def test_t18_a_client_that_does_not_read_its_reply_is_let_go(built: OpenHouse) -> None:
+    gone = asyncio.Event()
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            while True:
+                writer.write(b"x" * 65536)
+                await writer.drain()
+        finally:
+            gone.set()
+
+    async with built(routes=PUBLIC) as house:
+        house.upstream.reply = answer
+        _, writer = await asyncio.open_connection(LOOPBACK, house.url.port, limit=4096)
+        writer.write(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+        async with asyncio.timeout(5):
+            await gone.wait()
+        writer.close()
+
+
+async def test_a_body_over_the_limit_after_the_reply_began_ends_both(built: OpenHouse) -> None:
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await reader.read()
+        return False
+
+    async with built(routes=PUBLIC) as house:
+        house.upstream.reply = answer
+        reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+        writer.write(b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await reader.readuntil(b"data: 1")
+        writer.write(b"%x\r\n%b\r\n" % (70_000, b"x" * 70_000))
+        async with asyncio.timeout(5):
+            try:
+                rest = await reader.read()
+            except ConnectionError:
+                rest = b""
+        writer.close()
+
+        assert not rest.endswith(b"0\r\n\r\n")
 
 
 async def test_an_upstream_that_is_not_there_is_502(built: OpenHouse) -> None:
@@ -496,6 +590,22 @@ async def test_t17_no_byte_of_the_client_reaches_the_upstream_before_its_101(hou
     writer.close()
 
     assert early == [b"|GET /admin HTTP/1.1\r\n\r\n"]
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 63\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_t17_an_upgrade_with_a_body_is_no_request_to_be_forwarded(house: House, framing: bytes) -> None:
+    smuggled = b"GET /admin/smuggled HTTP/1.1\r\nHost: a\r\nX-Auth-Subject: evil\r\n\r\n"
+    reply = await house.raw(UPGRADE % framing + smuggled)
+
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert house.upstream.seen == []
+
+
+async def test_an_upgrade_over_http_1_0_is_not_asked_for(house: House) -> None:
+    reply = await house.raw(UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0") % b"", until_closed=True)
+
+    assert reply.startswith(b"HTTP/1.1 200 ")
+    assert house.upstream.last.values("upgrade") == []
 
 
 async def test_t17_an_upgrade_answered_200_is_an_ordinary_reply(house: House) -> None:
