@@ -45,6 +45,7 @@ _WRITTEN_BY_US = frozenset(b"host content-length expect x-request-id".split())
 _ONLY_OURS = FORWARDED_FAMILY | METHOD_OVERRIDES | _WRITTEN_BY_US
 _ALWAYS_OUR_REPLY = frozenset(b"clear-site-data x-auth-assertion".split())
 _WORDS = re.compile(rb"[\s,;\"=\xa0\x85]+")
+_NOBODY_NOMINATED: frozenset[bytes] = frozenset()
 _KNOWN_NAMES = 4096  # fates remembered; names come from clients, so the memory is bounded
 
 
@@ -97,7 +98,8 @@ class RequestWriter:
         upstream = route.upstream
         host = facts.authority if upstream.keep_host and facts.authority else upstream.authority
         out = [b"Host: " + host.encode("latin-1")]
-        nominated = nominated_by(facts.named.get(b"connection", ()))
+        connection = facts.named.get(b"connection")
+        nominated = nominated_by(connection) if connection else _NOBODY_NOMINATED
         fates = self._fates
         for lower, name, value in facts.headers:
             fate = fates.get(lower)
@@ -140,6 +142,8 @@ class RequestWriter:
         takes_keys = self._route.auth.takes_keys
         if fate is _Fate.API_KEY:
             return b"" if takes_keys or self._is_our_token(value.strip(), admit) else value
+        if admit.token and admit.token.encode("ascii") in value:
+            return b""  # the usual bearer, found without taking the line apart
         words = _WORDS.split(value)
         if takes_keys and b"bearer" in map(bytes.lower, words):
             return b""

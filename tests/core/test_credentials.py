@@ -585,3 +585,10 @@ def test_t04_cookies_that_do_not_speak_of_ours_all_go_on(value: bytes) -> None:
 
     assert others(left) == others(value)
     assert without_ours(left, OURS) == left
+
+
+@pytest.mark.parametrize("scheme", ["Digest", "Custom", "bearen", "Bearer2", "earer"])
+@pytest.mark.parametrize("auth", TAKING_KEYS)
+def test_t14_a_scheme_as_long_as_bearer_is_still_another(scheme: str, auth: Auth) -> None:
+    assert brought(authorization(f"{scheme} {KEY}"), auth) == Credentials()
+    assert brought(authorization(f"{scheme} {JWT}"), auth) == Credentials()

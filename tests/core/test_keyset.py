@@ -312,3 +312,9 @@ def test_t12_each_run_of_bytes_has_one_spelling_only(text: str) -> None:
         return
 
     assert base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == text
+
+
+@pytest.mark.parametrize("text", ["", "=", "====", "A", "AA==", "AA\n", "+A", "AB"])
+def test_t12_what_is_no_plain_base64url_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"base64|padding"):
+        unbase64url(text)

@@ -118,3 +118,10 @@ def test_the_ratelimit_fields_are_structured_lists_with_whole_seconds() -> None:
 
     assert policy == (b"RateLimit-Policy", b'"person";q=40;w=2, "site";q=1;w=1')
     assert state == (b"RateLimit", b'"person";r=39;t=1, "site";r=0;t=1')
+
+
+def test_an_allowance_that_is_half_full_again_is_not_told_as_one_more() -> None:
+    rate = Rate(every_ns=10, burst=2)
+    due_ns, _ = take(0, 0, rate)
+
+    assert [remaining(due_ns, now_ns, rate) for now_ns in (0, 5, 9, 10)] == [1, 1, 1, 2]

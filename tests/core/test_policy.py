@@ -259,3 +259,21 @@ def test_findings_say_every_question_in_words_even_after_the_first_no() -> None:
         ("claim plan any of pro", None),
         ("key id one of K2a", None),
     ]
+
+
+def test_a_public_route_hands_no_identity_on_even_where_there_is_one() -> None:
+    decision = judged(ADA, auth=Auth.PUBLIC)
+
+    assert isinstance(decision, Admit)
+    assert decision.identity is None
+
+
+def test_an_optional_route_of_a_tenant_refuses_nobody_in_particular() -> None:
+    source = ConstantTenant("acme")
+
+    assert judged(Reason.NO_CREDENTIALS, auth=Auth.OPTIONAL, source=source) is Reason.NO_CREDENTIALS
+
+
+def test_a_role_is_no_permission_and_a_permission_no_role() -> None:
+    assert judged(ADA, PermissionsHeld(Wanted(any=("admin",)))) is Reason.PERMISSION_MISSING
+    assert judged(ADA, RolesHeld(Wanted(any=("site.manage",)))) is Reason.ROLE_MISSING

@@ -66,3 +66,15 @@ def test_whatever_is_sent_gives_a_clamped_wait_or_none(value: str, now_s: float)
     wait_s = parse_retry_after(value, now_s)
 
     assert wait_s is None or 1 <= wait_s <= 300
+
+
+@pytest.mark.parametrize("value", ["Sun, 06 Nov 1994 08:49:47 GMT+1", "Sun, 06 Nov 1994 08:49:47 GMT, 7", "7 s"])
+def test_a_wait_has_nothing_behind_it(value: str) -> None:
+    assert parse_retry_after(value, NOW_S) is None
+
+
+def test_a_two_digit_year_more_than_fifty_years_ahead_is_gone_by() -> None:
+    now_s = 1_800_000_000.0  # in 2027
+
+    assert parse_retry_after("Sunday, 06-Nov-94 08:49:47 GMT", now_s) is None
+    assert parse_retry_after("Sunday, 06-Nov-76 08:49:47 GMT", now_s) == 300.0

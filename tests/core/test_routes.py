@@ -531,3 +531,8 @@ def test_a_thousand_routes_are_walked_by_dictionaries() -> None:
     assert isinstance(match, Match)
     assert match.route.id == "/service999/items/{id}/**"
     assert asked < 20
+
+
+def test_a_name_goes_before_a_star_in_the_same_place() -> None:
+    for patterns in (["/t/{x}", "/t/*"], ["/t/*", "/t/{x}"]):
+        assert chosen(table(*map(route, patterns)), "/t/acme") == "/t/{x}"

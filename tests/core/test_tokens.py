@@ -943,3 +943,11 @@ def test_no_signed_claims_whatever_make_verification_fail(mint: Mint, keys: KeyS
     assert isinstance(session(token, keys, RULES), Identity | Reason)
     assert isinstance(refresh(token, keys, RULES), RefreshToken | Reason)
     assert claims_our_issuer(token, PROJECT) in (True, False)
+
+
+def test_t12_a_token_of_ours_is_seen_whichever_signs_its_payload_needs() -> None:
+    text = unsigned(as_json({"name": "~~~???>>>", "iss": PROJECT}))
+    assert {"-", "_"} & set(text)
+
+    assert claims_our_issuer(text, PROJECT)
+    assert claims_our_issuer(text.replace("-", "+").replace("_", "/"), PROJECT)
