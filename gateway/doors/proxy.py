@@ -101,10 +101,10 @@ class ProxyDoor:
         try:
             return await self._serve(visit)
         except ConnectionError:
-            record.outcome = "gone"
+            _left(visit)
             return Written(keep_alive=False)
         except asyncio.CancelledError:
-            record.outcome = "gone"
+            _left(visit)
             raise
         except Exception as err:  # noqa: BLE001  # the outermost of all: a bug of ours is a 500, never a forward
             log.error("internal error", request_id=record.request_id, route=record.route, fault=_traced(err))
@@ -210,6 +210,7 @@ class ProxyDoor:
     ) -> None:
         if route.upstream.hold_on_retry_after:
             self._note_hold(visit, facts, route, status, headers)
+        visit.record.status = status
         kind = _stream_kind(status, headers)
         if kind:
             visit.stream = kind
@@ -358,6 +359,12 @@ def _is_websocket(facts: RequestFacts) -> bool:
     """The one upgrade that is passed on; any other is declined by not asking for it (RFC 9110 section 7.8)."""
     wanted = facts.named.get(b"upgrade", ())
     return facts.method == "GET" and facts.is_upgrade and [w.strip().lower() for w in wanted] == [b"websocket"]
+
+
+def _left(visit: _Visit) -> None:
+    """The client went away; for a stream that is how it usually ends."""
+    if not visit.stream:
+        visit.record.outcome = "gone"
 
 
 def _reason_of(fault: Exception) -> Reason:

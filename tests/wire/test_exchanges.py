@@ -1,6 +1,7 @@
 """What crosses the gateway, asserted on the bytes that arrive: bodies, framing, streaming, upgrades, bad upstreams."""
 
 import asyncio
+import io
 import json
 import os
 from collections.abc import AsyncIterator
@@ -648,6 +649,21 @@ async def test_a_websocket_ends_on_both_sides_when_either_ends_it(house: House) 
         await ended.wait()
 
     assert by_upstream.endswith(b"bye")
+
+
+async def test_a_stream_that_its_client_ends_is_no_interruption(built: OpenHouse) -> None:
+    written = io.StringIO()
+    async with built(log_form="json", log_stream=written) as house:
+        house.upstream.reply = echo_socket
+        reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+        writer.write(UPGRADE % b"")
+        await reader.readuntil(b"hello")
+        writer.close()
+        while house.upstream.closed == 0:
+            await asyncio.sleep(0.01)
+
+    record = json.loads(written.getvalue())
+    assert (record["outcome"], record["status"]) == ("admitted", 101)
 
 
 @pytest.mark.parametrize(
