@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.reason = b""
         self.headers: list[HeaderLine] = []
-        self._head_bytes = 0
+        self._bytes_beside_body = 0
         self.length: int | None = None
         self.chunked = False
         self.has_body = False
@@ -104,6 +104,10 @@ class Connection(asyncio.Protocol):
         if self.transport is None or not self.is_open:
             raise self._error or Stale("the connection was closed")
         self.transport.write(data)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
 
     async def drain(self) -> None:
         """Wait until the upstream has taken most of what was written."""
@@ -202,12 +206,11 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.any_byte = True
-        if not self.head_complete:
-            # Counted before it is parsed: an endless reason or value is only told once it has ended.
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES + BUFFERED_BYTES:
-                self.fail(UpstreamBadReply("the reply's head is too large"))
-                return
+        # Counted before it is parsed, for an endless reason, value or trailer is only told once it has ended.
+        self._bytes_beside_body += len(data)
+        if self._bytes_beside_body > HEAD_BYTES + BUFFERED_BYTES:
+            self.fail(UpstreamBadReply("the reply's head or trailer is too large"))
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -290,6 +293,7 @@ class Connection(asyncio.Protocol):
         if self.complete:
             self.spoilt = True  # a body where none may be
             return
+        self._bytes_beside_body = 0
         self._chunks.append(body)
         self._buffered += len(body)
         if self._buffered > BUFFERED_BYTES and not self._reading_paused and self.transport is not None:

@@ -93,8 +93,8 @@ class Renewals:
             if isinstance(link, Reason):
                 return link
             outcome = await asyncio.shield(link.task)
-            if self._revocations.covers(token):
-                return Reason.SESSION_REVOKED  # signed out while this ran
+            if self._is_signed_out(token, outcome):
+                return Reason.SESSION_REVOKED
             if shared is None or outcome is Reason.REFRESH_REFUSED:
                 return outcome
             if not isinstance(outcome, Renewed):
@@ -108,6 +108,11 @@ class Renewals:
             else:
                 raw, token = outcome.pair.refresh, outcome.refresh
                 margin_s = 0.0
+
+    def _is_signed_out(self, token: RefreshToken, outcome: Renewed | Reason) -> bool:
+        """Signed out while the renewal ran, or later on, with what it led to: an older cookie leads there still."""
+        covers = self._revocations.covers
+        return covers(token) or (isinstance(outcome, Renewed) and (covers(outcome.refresh) or covers(outcome.identity)))
 
     async def replace(
         self, raw: str, token: RefreshToken, call: Callable[[str], Awaitable[Renewed | Reason]]
@@ -126,12 +131,13 @@ class Renewals:
             link = self._link(token.digest)
             if link is None:
                 return raw, token
-            # A fault or a refusal of the running one leaves us with what we have.
             await asyncio.wait([link.task])
             renewed = link.renewed
-            if renewed is None or renewed.refresh.digest == token.digest:
-                return raw, token
-            raw, token = renewed.pair.refresh, renewed.refresh
+            if renewed is not None and renewed.refresh.digest != token.digest:
+                raw, token = renewed.pair.refresh, renewed.refresh
+            elif self._links.get(token.digest) in (None, link):
+                return raw, token  # a fault or a refusal leaves us with what we have
+            # Else somebody who waited beside us has begun to spend it: wait for that one too.
 
     def forget(self, token: RefreshToken) -> list[Renewed]:
         """Drop the whole chain, and return what it held."""

@@ -212,8 +212,12 @@ class _Exchange:
 
     @staticmethod
     def _body_broke(connection: Connection, pump: "asyncio.Task[None]") -> None:
-        if not pump.cancelled() and pump.exception() is not None:
-            connection.fail(UpstreamBadReply("the request's body broke off after the reply had begun"))
+        broke = None if pump.cancelled() else pump.exception()
+        # An upstream that answers without reading on is in its right; its own trouble shows in its reply.
+        if isinstance(broke, BodyTooLarge | BodyBroken):
+            fault = UpstreamBadReply("the request's body broke off after the reply had begun")
+            fault.__cause__ = broke
+            connection.fail(fault)
 
     async def _pump_body(self, connection: Connection) -> None:
         client, limit = self._client, self._route.max_body_bytes
@@ -232,11 +236,15 @@ class _Exchange:
         self._body_sent = True
 
     async def _drained(self, connection: Connection) -> None:
-        try:
-            async with asyncio.timeout(self._timeouts.idle_s):
-                await connection.drain()
-        except TimeoutError as err:
-            raise UpstreamTimeout("the upstream does not take the request's body") from err
+        """Wait for room; an upstream that takes something in every idle time may be as slow as it likes."""
+        while True:
+            before = connection.unsent_bytes
+            try:
+                async with asyncio.timeout(self._timeouts.idle_s):
+                    return await connection.drain()
+            except TimeoutError as err:
+                if connection.unsent_bytes >= before:
+                    raise UpstreamTimeout("the upstream does not take the request's body") from err
 
     async def receive(self) -> Relayed:
         """Write the reply to the client as it comes."""

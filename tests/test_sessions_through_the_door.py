@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.conftest import WORKER_KEY, House, OpenHouse, Seen, cookie_header, reason_of, set_cookies
+from tests.conftest import WORKER_KEY, House, OpenHouse, Reply, Seen, cookie_header, reason_of, set_cookies
 
 EXPIRY_S = 700  # the seed's sessions live ten minutes
 
@@ -510,6 +510,38 @@ async def test_whoever_hangs_up_while_signing_out_has_still_signed_out(house: Ho
     after = await house.get("/", headers=cookie_header({"DSR": cookies["DSR"]}))
 
     assert reason_of(after) == "session_revoked"
+
+
+async def test_an_older_refresh_cookie_does_not_lead_back_to_a_session_that_was_signed_out(house: House) -> None:
+    house.emulator.configure(refresh_rotation="on")
+    old = house.cookies("bob@example.com")
+    house.put_forward(EXPIRY_S)
+    new = set_cookies(await house.get("/", headers=cookie_header(old)))
+    await house.send("POST", "/.auth/logout", headers=cookie_header(new))
+
+    after = [await house.get("/", headers=cookie_header({"DSR": old["DSR"]})) for _ in range(2)]
+
+    assert [reason_of(reply) for reply in after] == ["session_revoked"] * 2
+    assert house.emulator.count("reuse_detected") == 0
+
+
+@pytest.mark.parametrize("second", ["tenant", "refresh"])
+async def test_switches_and_renewals_side_by_side_spend_each_refresh_token_once(house: House, second: str) -> None:
+    house.emulator.configure(refresh_rotation="on")
+    cookies = cookie_header(house.cookies("cleo@example.com"))
+    house.emulator.fault("tenant_select", delay_s=0.1, times=None)
+
+    async def ask(path: str, after_s: float, tenant: str = "") -> Reply:
+        await asyncio.sleep(after_s)
+        return await house.send("POST", f"/.auth/{path}", json={"tenant": tenant}, headers=cookies)
+
+    refused, first, last = await asyncio.gather(
+        ask("tenant", 0, "nobodys"), ask(second, 0.02, "acme"), ask("tenant", 0.04, "globex")
+    )
+    after = await house.get("/", headers=cookie_header(set_cookies(last)))
+
+    assert (refused.status, first.status, last.status, after.status) == (403, 200, 200, 200)
+    assert house.emulator.count("reuse_detected") == 0
 
 
 async def test_hanging_up_while_sign_out_waits_for_a_renewal_signs_out_all_the_same(house: House) -> None:

@@ -97,14 +97,17 @@ class Client:
         self._transport.write(data)
 
     async def drain(self, idle_s: float) -> None:
-        if not self._request.protocol.writing_paused:
-            return
-        try:
-            async with asyncio.timeout(idle_s):
-                await self._request.writer.drain()
-        except TimeoutError as err:
-            self.abort()
-            raise ConnectionResetError("the client does not read its reply") from err
+        """A client that reads something in every idle time may be as slow as it likes."""
+        while self._request.protocol.writing_paused:
+            transport = self._transport
+            before = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(idle_s):
+                    await self._request.writer.drain()
+            except TimeoutError as err:
+                if transport.get_write_buffer_size() >= before:
+                    self.abort()
+                    raise ConnectionResetError("the client does not read its reply") from err
 
     def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
         return self._lines(status, headers, cookies)

@@ -379,6 +379,10 @@ def _reason_of(fault: Exception) -> Reason:
             return Reason.UPSTREAM_TIMEOUT
         case BrokenOff() if isinstance(fault.__cause__, UpstreamTimeout):
             return Reason.UPSTREAM_TIMEOUT
+        case BrokenOff() if fault.__cause__ is not None and isinstance(fault.__cause__.__cause__, BodyTooLarge):
+            return Reason.BODY_TOO_LARGE
+        case BrokenOff() if fault.__cause__ is not None and isinstance(fault.__cause__.__cause__, BodyBroken):
+            return Reason.BAD_REQUEST
         case _:
             return Reason.UPSTREAM_BAD_REPLY
 

@@ -1,6 +1,7 @@
 """What crosses the gateway, asserted on the bytes that arrive: bodies, framing, streaming, upgrades, bad upstreams."""
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -343,6 +344,47 @@ async def test_t18_an_upstream_that_does_not_take_the_body_is_504(built: OpenHou
         writer.transport.abort()
 
         assert status.startswith(b"HTTP/1.1 504 ")
+
+
+async def test_a_reply_goes_on_while_its_upstream_leaves_the_body_unread(built: OpenHouse) -> None:
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for _ in range(8):
+            writer.write(b"data: 1\n\n")
+            await asyncio.sleep(0.1)
+        return False
+
+    async with built(routes=PUBLIC.replace("64KiB", "1GiB")) as house:
+        house.upstream.reply = answer
+        reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+        writer.write(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 60000000\r\n\r\n")
+        writer.write(b"x" * 60_000_000)
+        reply = b""
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                reply += data
+        writer.transport.abort()
+
+        assert reply.count(b"data: 1") == 8
+
+
+async def test_t18_an_endless_trailer_ends_the_reply_before_it_fills_memory(house: House) -> None:
+    sent = 0
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: ")
+        for _ in range(500):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            sent += 65536
+        return False
+
+    house.upstream.reply = answer
+
+    with pytest.raises(aiohttp.ClientError):
+        await house.get("/public/x")
+    assert sent < 8_000_000
 
 
 async def test_t18_a_client_that_does_not_read_its_reply_is_let_go(built: OpenHouse) -> None:
