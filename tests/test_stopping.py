@@ -28,7 +28,7 @@ async def test_an_upload_that_runs_is_finished_and_its_reply_is_the_last_one(bui
 
 
 async def test_an_open_socket_works_until_the_grace_is_over_and_is_waited_for_once(built: OpenHouse) -> None:
-    async with built(top=SHORT) as house:
+    async with built(top="shutdown: {grace: 2s}") as house:
         house.upstream.reply = echo_socket
         reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
         writer.write(UPGRADE % b"")
@@ -43,7 +43,7 @@ async def test_an_open_socket_works_until_the_grace_is_over_and_is_waited_for_on
         writer.close()
 
         assert (echoed, rest) == (b"two", b"")
-        assert 0.4 < time.monotonic() - started_s < 1.5
+        assert 1.9 < time.monotonic() - started_s < 3.8  # twice would be four
 
 
 async def test_idle_connections_do_not_keep_the_gateway(built: OpenHouse) -> None:
@@ -55,7 +55,7 @@ async def test_idle_connections_do_not_keep_the_gateway(built: OpenHouse) -> Non
         await house.gateway.stop()
         writer.close()
 
-        assert time.monotonic() - started_s < 2
+        assert time.monotonic() - started_s < 5
 
 
 async def test_while_stopping_the_gateway_says_it_is_not_ready_and_serves_until_the_delay_is_over(
@@ -87,4 +87,4 @@ async def test_a_request_that_hangs_is_ended_with_the_grace(built: OpenHouse) ->
         await house.gateway.stop()
         writer.close()
 
-        assert time.monotonic() - started_s < 1.5
+        assert time.monotonic() - started_s < 5
