@@ -4,6 +4,8 @@ Lines travel as the bytes that came. A line is left out when it is ours to say (
 when it belongs to one connection only (hop-by-hop, RFC 9110 section 7.6.1, and whatever `Connection` names), or when it
 carries one of our credentials. Names are judged in their folded spelling, `_` and `.` read as `-`, because the services
 behind are often of the CGI and WSGI kind, which cannot tell them apart.
+
+Longer than most: requests and replies leave out by one set of rules, and stand side by side for that.
 """
 
 import re

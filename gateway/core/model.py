@@ -1,4 +1,7 @@
-"""The nouns that the rest of the gateway speaks in. Values only; where only one module may make them, that is said."""
+"""The nouns that the rest of the gateway speaks in. Values only; where only one module may make them, that is said.
+
+Long, for a reader looks for a noun in one place.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,6 +1,7 @@
 """The proxy door: an aiohttp request becomes facts, the gate judges, and the decision is forwarded or answered.
 
 The one place with an outermost `except Exception`: a bug of ours is a 500 with a request id, and never a forward.
+Longer than most, for every way that a request can end comes together here, to be answered and recorded once.
 """
 
 import asyncio
