@@ -2542,6 +2542,17 @@ sign-out everywhere is sign-out here
 - self.revocations.revoke_subject(token.subject)
 + pass
 
+## verification.py
+@ DOOR::test_t18_verified_tokens_are_remembered_within_a_bound_of_their_length
+
+tokens of any length in all are remembered
+-  or self._chars > _REMEMBERED_CHARS:
++ :
+
+what is forgotten goes on counting
+- self._chars -= size
++ pass
+
 ## holds.py
 @ tests/test_holds.py
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from gateway import verification
 from tests.conftest import WORKER_KEY, House, OpenHouse, Reply, Seen, cookie_header, reason_of, set_cookies
 
 EXPIRY_S = 700  # the seed's sessions live ten minutes
@@ -332,6 +333,22 @@ async def test_keys_serve_on_for_a_day_without_an_answer_and_then_nothing_verifi
 
     assert served.status == 200
     assert reason_of(refused) == "identity_provider_unavailable"
+
+
+async def test_t18_verified_tokens_are_remembered_within_a_bound_of_their_length(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "_REMEMBERED_CHARS", 3_000)
+    verifier = house.gateway.sessions.verifier
+    sessions = [house.cookies("ada@example.com")["DS"] for _ in range(10)]
+
+    replies = [await house.get("/", headers=bearer(raw)) for raw in sessions * 2]
+
+    assert [reply.status for reply in replies] == [200] * 20
+    assert 1 <= len(verifier._remembered) <= 3
+    assert verifier._chars == sum(size for _, size in verifier._remembered.values()) <= 3_000
+    assert verifier.remembered(sessions[-1]) is not None
+    assert verifier.remembered(sessions[0]) is None
 
 
 # --- access keys ------------------------------------------------------------------------------------------------------
