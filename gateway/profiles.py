@@ -4,8 +4,9 @@ A profile is an ornament: no request waits long for it, and none fails for want 
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping
+
+from cachetools import LRUCache
 
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
@@ -25,7 +26,7 @@ class Profiles:
         self._rests = rests
         self._tasks = tasks
         self._clock = clock
-        self._known: OrderedDict[str, tuple[Person, float]] = OrderedDict()
+        self._known: LRUCache[str, tuple[Person, float]] = LRUCache(_MOST)
         self._asking: dict[str, asyncio.Task[Person]] = {}
 
     def learn(self, identity: Identity, profile: Mapping[str, object]) -> Person:
@@ -62,6 +63,3 @@ class Profiles:
 
     def _remember(self, subject: str, person: Person, keep_s: float) -> None:
         self._known[subject] = (person, self._clock.mono_s() + keep_s)
-        self._known.move_to_end(subject)
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)

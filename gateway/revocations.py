@@ -18,10 +18,6 @@ class Revocations:
         self._subjects: OrderedDict[str, float] = OrderedDict()
         self._exempt: OrderedDict[bytes, int] = OrderedDict()
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._tokens and not self._subjects
-
     def revoke(self, digest: bytes, expires_at_s: int) -> None:
         """Refuse this token from now on."""
         _put(self._tokens, digest, expires_at_s, _TOKENS, self._clock.now_s())

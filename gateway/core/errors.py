@@ -8,7 +8,6 @@ GatewayError
     +-- UpstreamUnreachable      no connection
     +-- UpstreamTimeout          a connection, but no reply in time
     +-- UpstreamBadReply         a reply that is no HTTP, or not one we may pass on
-    +-- UpstreamBusy             held back because the service asked for it
 """
 
 
@@ -50,11 +49,3 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamBadReply(UpstreamError):
     """The service answered with something that may not be passed on."""
-
-
-class UpstreamBusy(UpstreamError):
-    """The service asked to be left alone for a while."""
-
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s

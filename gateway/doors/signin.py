@@ -32,7 +32,7 @@ from gateway.core.model import (
     Upstream,
 )
 from gateway.core.redirects import safe_return
-from gateway.doors.answers import STYLE_PATH, Answer, as_json, html, is_navigation, style
+from gateway.doors.answers import Answer, as_json, html, is_navigation, style
 from gateway.renewals import Renewed
 from gateway.sessions import Caller, Sessions
 from gateway.tasks import Tasks
@@ -325,6 +325,3 @@ async def _form(facts: RequestFacts, body: Body) -> _Form | Refuse:
     except (ValueError, AttributeError, RecursionError):
         return Refuse(Reason.BAD_REQUEST, detail="The body is not what its Content-Type says.")
     return _Form(fields)
-
-
-__all__ = ["BODY_BYTES", "PREFIX", "STYLE_PATH", "Body", "Outcome", "SignIn", "refused_by"]
