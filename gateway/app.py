@@ -18,7 +18,7 @@ from gateway.core import tokens
 from gateway.core.errors import ConfigError
 from gateway.core.limits import Allowances
 from gateway.core.model import Reason
-from gateway.doors.client import Listener
+from gateway.doors.listener import Listener
 from gateway.doors.proxy import Inside, ProxyDoor
 from gateway.doors.signin import SignIn
 from gateway.gate import Gate
@@ -109,7 +109,7 @@ class Gateway:
         self.metrics.reload_success.set(1)
         self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
         self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
-        public = await self._listen(Listener(self.door.serve, self.door.unreadable), listen)
+        public = await self._listen(Listener(self.door), listen)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
         self.tasks.start(self._self_test(), "self-test")
         log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)

@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self.tunnel: Callable[[bytes], None] | None = None
         self.on_tunnel_closed: Callable[[], None] | None = None
         self.on_writing: Callable[[bool], None] | None = None
+        self.on_reply: Callable[[], None] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._message_ended = True
         self._reset(head_only=False, upgrade=False)
@@ -139,6 +140,11 @@ class Connection(asyncio.Protocol):
         return self.taken()
 
     @property
+    def error(self) -> UpstreamError | None:
+        """Why the exchange failed; None as long as it has not."""
+        return self._error
+
+    @property
     def buffered_bytes(self) -> int:
         return self._buffered
 
@@ -162,6 +168,9 @@ class Connection(asyncio.Protocol):
             raise self._error
 
     def _wake(self) -> None:
+        if self.on_reply is not None:
+            self.on_reply()
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -26,6 +26,7 @@ from gateway.tasks import Tasks
 REFUSED_S = 10.0
 WORKED_S = 86_400.0
 _MOST = 10_000
+_QUIETLY = 0.75  # of `remember`; in what is left of it the next use exchanges again
 # At most ten in any minute for a client, sixty for all: what may come at once and what comes after it, together.
 _UNSEEN_BY_CLIENT = Limit("access keys never seen, of one client", Rate(12 * NS_PER_S, 5), Per.CLIENT)
 _UNSEEN_BY_ALL = Limit("access keys never seen", Rate(2 * NS_PER_S, 30), Per.CLIENT)
@@ -70,6 +71,16 @@ class Exchanges:
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._allowances = Allowances(capacity=20_000)
 
+    def remembered(self, key: str, options: ExchangeOptions) -> "Exchanged | Reason | None":
+        """The answer for `key` where there is one that nothing has to be done about; else None."""
+        known = self._known.get(key_digest(key, options))
+        if known is None:
+            return None
+        now_s = self._clock.mono_s()
+        if known.refused_until_s > now_s:
+            return Reason.ACCESS_KEY_REFUSED
+        return self._usable(known) if now_s - known.answered_s <= self._rules.remember_s * _QUIETLY else None
+
     async def exchange(
         self, key: str, options: ExchangeOptions, client: str, call: _Call
     ) -> "Exchanged | Reason | TooMany":
@@ -85,7 +96,7 @@ class Exchanges:
         answer = self._usable(known)
         age_s = now_s - known.answered_s
         if answer is not None and age_s <= self._rules.remember_s:
-            if age_s > self._rules.remember_s * 0.75 and known.running is None:
+            if age_s > self._rules.remember_s * _QUIETLY and known.running is None:
                 self._start(digest, known, call)
             return answer
         if known.running is None:

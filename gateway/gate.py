@@ -7,7 +7,7 @@ only what was admitted: a refused caller spends nobody's allowance.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.clock import Clock
 from gateway.core import credentials as finding
@@ -31,19 +31,31 @@ from gateway.core.model import (
     RequestFacts,
     Route,
     ServerRules,
+    noun,
 )
 from gateway.core.policy import decide
 from gateway.core.routes import RouteTable
 from gateway.sessions import Caller, Sessions
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Verdict:
     """A decision, and where the caller stands with the route's limits."""
 
     decision: Decision
     standings: tuple[Standing, ...] = ()
     route: Route | None = None
+
+
+@noun
+class Unsettled:
+    """A request that cannot be decided without waiting for somebody; what is known of it so far."""
+
+    facts: RequestFacts
+    match: Match
+    found: Credentials
+    standings: tuple[Standing, ...]
+    caller: Caller | None
 
 
 class Gate:
@@ -58,6 +70,11 @@ class Gate:
 
     async def judge(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict:
         """Decide on one request; never raises for anything that Descope or a client does."""
+        verdict = self.judge_at_once(facts, is_upgrade=is_upgrade)
+        return verdict if isinstance(verdict, Verdict) else await self.settle(verdict)
+
+    def judge_at_once(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict | Unsettled:
+        """Decide on one request as far as that goes without waiting; what is not settled goes on to `settle`."""
         match = self.table.match(facts.host, facts.method, facts.target)
         if match is None:
             return Verdict(Refuse(Reason.NO_ROUTE))
@@ -80,12 +97,26 @@ class Gate:
         if not isinstance(found, Reason) and self._is_foreign(facts, route, found, is_upgrade=is_upgrade):
             return Verdict(Refuse(Reason.CROSS_SITE, route), standings, route)
         if isinstance(found, Reason):
-            caller = Caller(found)
-        else:
-            caller = self._sessions.caller_at_once(found) or await self._caller(route, found, facts)
-        decision = self._decide(facts, match, caller)
-        if route.upstream.profile and isinstance(decision, Admit) and not isinstance(found, Reason):
-            decision = await self._with_person(decision, found)
+            return self._judged(facts, match, standings, self._decide(facts, match, Caller(found)))
+        caller = self._sessions.caller_at_once(route, found)
+        if caller is None or route.upstream.profile:
+            return Unsettled(facts, match, found, standings, caller)
+        return self._judged(facts, match, standings, self._decide(facts, match, caller))
+
+    async def settle(self, case: Unsettled) -> Verdict:
+        """Decide on what had to wait."""
+        facts, route = case.facts, case.match.route
+        caller = case.caller or await self._caller(route, case.found, facts)
+        decision = self._decide(facts, case.match, caller)
+        if route.upstream.profile and isinstance(decision, Admit):
+            decision = await self._with_person(decision, case.found)
+        return self._judged(facts, case.match, case.standings, decision)
+
+    def _judged(
+        self, facts: RequestFacts, match: Match, standings: tuple[Standing, ...], decision: Decision
+    ) -> Verdict:
+        """Limits per identity come last."""
+        route = match.route
         if route.limits and isinstance(decision, Admit):
             later = self._take(facts, route, decision)
             standings += later

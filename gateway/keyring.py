@@ -65,16 +65,21 @@ class Keyring:
             self._tasks.start(self._fetch_quietly(), "refetch signing keys that have grown old")
         return self.keys
 
+    @property
+    def looked_just_now(self) -> bool:
+        """Whether an unknown key id is simply unknown: the set was looked at again so shortly ago."""
+        asked_s = self._asked_unknown_s
+        return self._fetching is None and asked_s is not None and self._clock.mono_s() - asked_s < COOL_DOWN_S
+
     async def unknown_key(self) -> None:
         """Somebody came with a key id that is not in the set: look again, unless that was done just now.
 
         Raises IdentityProviderError when Descope could not be asked: the key may be new and the session good.
         """
+        if self.looked_just_now:
+            return
         if self._fetching is None:
-            now_s = self._clock.mono_s()
-            if self._asked_unknown_s is not None and now_s - self._asked_unknown_s < COOL_DOWN_S:
-                return
-            self._asked_unknown_s = now_s
+            self._asked_unknown_s = self._clock.mono_s()
         await self._fetch_shared()
 
     async def keep_fresh(self) -> None:

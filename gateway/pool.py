@@ -28,6 +28,10 @@ class Pool:
 
     async def take(self, connect_s: float, *, rested_s: float = IDLE_S) -> Connection:
         """A connection for an exchange, at most `rested_s` idle; raises UpstreamUnreachable or UpstreamTimeout."""
+        return self.take_at_once(rested_s) or await self._connect(connect_s)
+
+    def take_at_once(self, rested_s: float) -> Connection | None:
+        """A connection that is at hand; None where one has to be made."""
         now_s = self._clock.mono_s()
         while self._idle:
             connection = self._idle[-1]
@@ -38,7 +42,7 @@ class Pool:
             if connection.is_open and not connection.spoilt and idle_s < IDLE_S:
                 return connection
             connection.abort()
-        return await self._connect(connect_s)
+        return None
 
     def give_back(self, connection: Connection) -> None:
         """After an exchange: keep the connection if it may serve another one."""

@@ -23,6 +23,7 @@ from gateway.core.model import (
     Route,
     SetCookies,
     TokenRules,
+    noun,
 )
 from gateway.exchanges import Exchanged, Exchanges, TooMany
 from gateway.idp import IdentityProvider, SessionPair
@@ -35,7 +36,7 @@ from gateway.tasks import Tasks
 from gateway.verification import Verifier
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Caller:
     """Who the credentials proved to be, or why they proved nothing.
 
@@ -114,18 +115,30 @@ class Sessions:
 
     # --- callers ----------------------------------------------------------------------------------------------------
 
-    def caller_at_once(self, credentials: Credentials) -> Caller | None:
-        """The usual case without waiting: one token, verified before, good for a while yet. None for any other."""
+    def caller_at_once(self, route: Route, credentials: Credentials) -> Caller | None:
+        """As `caller`, where nothing has to be waited for; None where it has, or where that is not plain to see."""
         bearer, sessions = credentials.bearer, credentials.sessions
-        if credentials.access_keys or len(sessions) + (bearer is not None) != 1:
+        if credentials.access_keys:
+            return self._exchanged_at_once(credentials.access_keys[0], route.exchange)
+        if bearer is None:
+            if len(sessions) != 1:
+                return None if sessions or credentials.refreshes else Caller(Reason.NO_CREDENTIALS)
+            raw = sessions[0]
+        elif sessions:
             return None
-        raw = bearer or sessions[0]
-        identity = self.verifier.remembered(raw)
-        if identity is None or self.verifier.standing(identity) is not None:
+        else:
+            raw = bearer
+        outcome = self.verifier.at_once(raw)
+        if outcome is None:
             return None
-        if bearer is None and credentials.refreshes and self._is_near_end(identity):
-            return None
-        return Caller(identity, raw)
+        if isinstance(outcome, Identity):
+            standing = self.verifier.standing(outcome)
+            if standing is None:
+                is_renewable = bearer is None and credentials.refreshes
+                return None if is_renewable and self._is_near_end(outcome) else Caller(outcome, raw)
+        else:
+            standing = outcome
+        return None if credentials.refreshes else Caller(standing)
 
     async def caller(self, route: Route, credentials: Credentials, client: str) -> Caller:
         """Who `credentials` prove on `route`; raises IdentityProviderError where only Descope could tell and cannot."""
@@ -208,6 +221,12 @@ class Sessions:
         if len({token.subject for _, token in usable}) > 1:
             return Reason.AMBIGUOUS_CREDENTIALS
         return max(usable, key=lambda pair: pair[1].issued_at_s) if usable else reason
+
+    def _exchanged_at_once(self, key: str, options: ExchangeOptions) -> Caller | None:
+        known = self._exchanges.remembered(key, options)
+        if known is None:
+            return None
+        return Caller(known) if isinstance(known, Reason) else Caller(known.identity, known.token)
 
     async def _exchanged(self, key: str, options: ExchangeOptions, client: str) -> Caller:
         async def call(worked: bool) -> Exchanged | Reason:

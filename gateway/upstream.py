@@ -5,6 +5,8 @@ has begun, a broken upstream ends the client's connection, so that nobody takes 
 """
 
 import asyncio
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +18,7 @@ from gateway.pool import IDLE_S, Pool
 from gateway.tasks import Tasks
 
 _WHILE_SENDING_S = 86_400.0  # the client's own pace is bounded by `timeouts.idle`, not by the wait for a reply
+_LOOKED_THROUGH_S = 0.1
 _RESTED_S = 1.0  # a request that may not be repeated takes no connection that the service may be about to close
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -45,7 +48,7 @@ class ClientSide(Protocol):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection may serve another request after this one."""
+        """Whether the connection may serve another request after this one; asked when the reply begins."""
 
     async def read(self, idle_s: float) -> bytes:
         """The next piece of the body, b"" at its end; raises BodyBroken."""
@@ -79,34 +82,28 @@ class Relayed:
 
 
 class Upstreams:
-    """The pools of all upstreams of a route table."""
+    """The pools of all upstreams of a route table, and the exchanges that wait for a reply without a task."""
 
     def __init__(self, clock: Clock, tasks: Tasks) -> None:
         self._clock = clock
         self._tasks = tasks
         self._pools: dict[Upstream, Pool] = {}
+        self._deadlines = Deadlines()
 
-    async def forward(
-        self, admit: Admit, facts: RequestFacts, lines: list[bytes], client: ClientSide, *, is_upgrade: bool, path: str
-    ) -> Relayed:
-        """Send the request, stream the reply; raises UpstreamError, BodyTooLarge or BodyBroken before a reply began.
-
-        lines: header lines without framing. path: the request target to send.
-        """
+    def exchange(
+        self,
+        admit: Admit,
+        facts: RequestFacts,
+        lines: list[bytes],
+        client: ClientSide,
+        *,
+        path: str,
+        is_upgrade: bool = False,
+    ) -> "Exchange":
+        """An exchange that has not begun. lines: header lines without framing. path: the request target to send."""
         pool = self._pool(admit.match.route.upstream)
-        exchange = _Exchange(pool, admit, facts, client, tasks=self._tasks, is_upgrade=is_upgrade)
-        exchange.head = _request_head(facts.method, path, lines, client, is_upgrade=is_upgrade)
-        started_s = self._clock.mono_s()
-        try:
-            await exchange.send()
-            return await exchange.receive()
-        except UpstreamError as err:
-            if exchange.relayed.status:
-                raise BrokenOff(exchange.relayed, err) from err
-            raise
-        finally:
-            exchange.close()
-            exchange.relayed.upstream_s = self._clock.mono_s() - started_s
+        head = _request_head(facts.method, path, lines, client, is_upgrade=is_upgrade)
+        return Exchange(pool, admit, facts.method, client, head, self._deadlines, self._tasks, is_upgrade=is_upgrade)
 
     def _pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
@@ -137,53 +134,190 @@ def _request_head(method: str, path: str, lines: list[bytes], client: ClientSide
     return head
 
 
-class _Exchange:
-    """One request and its reply on one connection."""
+class Deadlines:
+    """When the replies that nobody's task waits for are overdue; looked through ten times a second.
+
+    A timer for each of them would cost as much as finding its route.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Exchange, float] = {}
+        self._is_armed = False
+
+    def add(self, exchange: "Exchange", timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting[exchange] = loop.time() + timeout_s
+        if not self._is_armed:
+            self._is_armed = True
+            loop.call_later(_LOOKED_THROUGH_S, self._look, loop)
+
+    def remove(self, exchange: "Exchange") -> None:
+        self._waiting.pop(exchange, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        for exchange in [exchange for exchange, due_s in self._waiting.items() if due_s <= now_s]:
+            exchange.overdue()
+        self._is_armed = bool(self._waiting)
+        if self._is_armed:
+            loop.call_later(_LOOKED_THROUGH_S, self._look, loop)
+
+
+class Exchange:
+    """One request and its reply on one connection: `run`, or `start_at_once` and then `relay` or `finish`."""
+
+    __slots__ = (
+        "_body_sent",
+        "_client",
+        "_connection",
+        "_cookies",
+        "_deadlines",
+        "_is_upgrade",
+        "_max_body_bytes",
+        "_method",
+        "_on_reply",
+        "_pool",
+        "_pump",
+        "_request",
+        "_started_s",
+        "_tasks",
+        "_timeouts",
+        "relayed",
+    )
 
     def __init__(
         self,
         pool: Pool,
         admit: Admit,
-        facts: RequestFacts,
+        method: str,
         client: ClientSide,
-        *,
+        request: bytes,
+        deadlines: Deadlines,
         tasks: Tasks,
+        *,
         is_upgrade: bool,
     ) -> None:
+        """request: the head to send, all of it."""
+        route = admit.match.route
         self._pool = pool
-        self._route = admit.match.route
         self._cookies = admit.set_cookies
-        self._timeouts: Timeouts = self._route.timeouts
-        self._facts = facts
+        self._timeouts: Timeouts = route.timeouts
+        self._max_body_bytes = route.max_body_bytes
+        self._method = method
         self._client = client
+        self._request = request
+        self._deadlines = deadlines
         self._tasks = tasks
         self._is_upgrade = is_upgrade
         self._connection: Connection | None = None
         self._pump: asyncio.Task[None] | None = None
         self._body_sent = not client.has_body
-        self.head = b""
+        self._on_reply: Callable[[], None] | None = None
+        self._started_s = time.perf_counter()
         self.relayed = Relayed()
 
-    async def send(self) -> None:
+    # --- without a task: the request out at once, the reply when it is whole ----------------------------------------
+
+    def start_at_once(self, on_reply: Callable[[], None]) -> bool:
+        """Send a request without a body, where a connection is at hand; False, and nothing done, where none is.
+
+        on_reply: called once, when the reply has begun to come or never will; then comes `relay` or `finish`.
+        """
+        connection = self._pool.take_at_once(IDLE_S if self._may_repeat else _RESTED_S)
+        if connection is None:
+            return False
+        self._connection = connection
+        self._on_reply = on_reply
+        connection.begin(head_only=self._method == "HEAD", upgrade=False)
+        connection.on_reply = self._replied
+        self._deadlines.add(self, self._timeouts.response_s)
+        connection.write(self._request)
+        return True
+
+    def _replied(self) -> None:
+        connection, on_reply = self._connection, self._on_reply
+        if connection is not None and on_reply is not None:
+            if not (connection.head_complete or connection.error is not None or not connection.is_open):
+                return  # half a head
+            connection.on_reply = None
+            self._deadlines.remove(self)
+            on_reply()
+
+    def overdue(self) -> None:
+        if self._connection is not None:
+            self._connection.fail(UpstreamTimeout("no reply in time"))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the reply has come, so that `relay` may write it."""
+        connection = self._connection
+        return connection is not None and connection.complete and connection.error is None
+
+    def relay(self) -> Relayed:
+        """Write a whole reply to the client and be done; raises ConnectionError once the client has gone."""
+        connection, relayed = self._connection, self.relayed
+        assert connection is not None  # noqa: S101  # for the type checker: `is_whole` has been asked
+        head, chunked = self._reply(connection, ())
+        body = connection.taken()
+        relayed.status, relayed.sent_bytes = connection.status, len(body)
+        self._client.write(head + (_chunk(body) + b"0\r\n\r\n" if chunked else body))
+        return relayed
+
+    async def finish(self) -> Relayed:
+        """What `start_at_once` began, to its end; raises as `run`."""
+        return await self._through(self._resume())
+
+    # --- with a task ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Relayed:
+        """Send the request, stream the reply; raises UpstreamError, BodyTooLarge or BodyBroken before a reply began.
+
+        Afterwards BrokenOff.
+        """
+        return await self._through(self._send())
+
+    async def _through(self, sending: Coroutine[None, None, None]) -> Relayed:
+        try:
+            await sending
+            return await self._receive()
+        except UpstreamError as err:
+            if self.relayed.status:
+                raise BrokenOff(self.relayed, err) from err
+            raise
+        finally:
+            self.close()
+
+    @property
+    def _may_repeat(self) -> bool:
+        return self._method in IDEMPOTENT and not self._client.has_body and not self._is_upgrade
+
+    async def _send(self) -> None:
         """Connect, write the head, and wait for the reply's head while the body goes out."""
         length = self._client.body_length
-        if self._client.has_body and length is not None and length > self._route.max_body_bytes:
-            raise BodyTooLarge(f"the body has {length} bytes, the route allows {self._route.max_body_bytes}")
-        may_repeat = self._facts.method in IDEMPOTENT and not self._client.has_body and not self._is_upgrade
+        if self._client.has_body and length is not None and length > self._max_body_bytes:
+            raise BodyTooLarge(f"the body has {length} bytes, the route allows {self._max_body_bytes}")
+        await self._or_again(self._try(IDLE_S if self._may_repeat else _RESTED_S))
+
+    async def _resume(self) -> None:
+        assert self._connection is not None  # noqa: S101  # for the type checker: `start_at_once` has been called
+        await self._or_again(self._connection.head(self._timeouts.response_s))
+
+    async def _or_again(self, attempt: Coroutine[None, None, None]) -> None:
+        """Once more on another connection, where the one we had was closed under our hands and nothing is risked."""
         try:
-            await self._try(IDLE_S if may_repeat else _RESTED_S)
+            await attempt
         except Stale as err:
             connection = self._connection
-            if not may_repeat or connection is None or connection.uses < 2:
+            if not self._may_repeat or connection is None or connection.uses < 2:
                 raise UpstreamBadReply("the upstream closed the connection without a reply") from err
             connection.abort()
             await self._try(rested_s=0.0)
 
     async def _try(self, rested_s: float) -> None:
         connection = self._connection = await self._pool.take(self._timeouts.connect_s, rested_s=rested_s)
-        connection.begin(head_only=self._facts.method == "HEAD", upgrade=self._is_upgrade)
+        connection.begin(head_only=self._method == "HEAD", upgrade=self._is_upgrade)
         try:
-            connection.write(self.head)
+            connection.write(self._request)
             if self._client.has_body:
                 self._client.ask_for_body()
                 await self._send_body(connection)
@@ -220,7 +354,7 @@ class _Exchange:
             connection.fail(fault)
 
     async def _pump_body(self, connection: Connection) -> None:
-        client, limit = self._client, self._route.max_body_bytes
+        client, limit = self._client, self._max_body_bytes
         chunked = client.body_length is None
         while data := await client.read(self._timeouts.idle_s):
             self.relayed.received_bytes += len(data)
@@ -246,17 +380,17 @@ class _Exchange:
                 if connection.unsent_bytes >= before:
                     raise UpstreamTimeout("the upstream does not take the request's body") from err
 
-    async def receive(self) -> Relayed:
+    async def _receive(self) -> Relayed:
         """Write the reply to the client as it comes."""
         connection, client, relayed = self._connection, self._client, self.relayed
-        assert connection is not None  # noqa: S101  # for the type checker: send() has returned
+        assert connection is not None  # noqa: S101  # for the type checker: `_send` has returned
+        if relayed.status:
+            await client.drain(self._timeouts.idle_s)  # `relay` has written it all
+            return relayed
         cookies = await self._cookies.settled() if self._cookies is not None else ()
-        lines = client.reply_lines(connection.status, connection.headers, cookies)
-        relayed.keep_alive = client.keep_alive and self._body_sent
         if connection.status == 101:
-            return await self._tunnelled(connection, lines)
-        chunked = self._frame(connection, lines)
-        head = _reply_head(connection, lines)
+            return await self._tunnelled(connection, client.reply_lines(101, connection.headers, cookies))
+        head, chunked = self._reply(connection, cookies)
         relayed.status = connection.status
         if connection.complete:
             body = connection.taken()
@@ -274,6 +408,13 @@ class _Exchange:
             client.write(b"0\r\n\r\n")
             await client.drain(self._timeouts.idle_s)
         return relayed
+
+    def _reply(self, connection: Connection, cookies: tuple[bytes, ...]) -> tuple[bytes, bool]:
+        """The reply's head as it goes out, and whether its body goes out in chunks."""
+        lines = self._client.reply_lines(connection.status, connection.headers, cookies)
+        self.relayed.keep_alive = self._client.keep_alive and self._body_sent
+        chunked = self._frame(connection, lines)
+        return _reply_head(connection, lines), chunked
 
     def _frame(self, connection: Connection, lines: list[bytes]) -> bool:
         """Add framing and connection lines; True where the body goes out in chunks."""
@@ -310,13 +451,18 @@ class _Exchange:
         if self._pump is not None and not self._pump.done():
             self._pump.cancel()
         connection = self._connection
-        if connection is not None:
-            if self.relayed.tunnelled:
-                connection.finish()
-            else:
-                connection.spoilt = connection.spoilt or not self._body_sent
-                self._pool.give_back(connection)
-            self._connection = None
+        if connection is None:
+            return
+        self._connection = self._on_reply = None
+        self.relayed.upstream_s = time.perf_counter() - self._started_s
+        if connection.on_reply is not None:
+            connection.on_reply = None
+            self._deadlines.remove(self)
+        if self.relayed.tunnelled:
+            connection.finish()
+        else:
+            connection.spoilt = connection.spoilt or not self._body_sent
+            self._pool.give_back(connection)
 
 
 def _reply_head(connection: Connection, lines: list[bytes]) -> bytes:

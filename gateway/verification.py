@@ -37,17 +37,25 @@ class Verifier:
         self._chars = 0
         self._generation = 0
 
-    def remembered(self, raw: str) -> Identity | None:
-        """Who a token proved before, without waiting for anything; None where the keys have to be looked at."""
+    def at_once(self, raw: str) -> Identity | Reason | None:
+        """As `verify`, with the keys at hand; None where they have to be looked at first."""
         generation = self._keyring.fresh_generation
-        return self._known(raw, generation) if generation is not None else None
+        if generation is None:
+            return None
+        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
+        known = self._known(digest, generation)
+        if known is not None:
+            return known
+        outcome = tokens.session(raw, self._keyring.keys, self._rules)
+        if outcome is Reason.TOKEN_UNKNOWN_KEY and not self._keyring.looked_just_now:
+            return None
+        return self._learnt(raw, digest, outcome)
 
-    def _known(self, raw: str, generation: int) -> Identity | None:
+    def _known(self, digest: bytes, generation: int) -> Identity | None:
         if generation != self._generation:
             self._remembered.clear()
             self._chars = 0
             self._generation = generation
-        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
         known = self._remembered.get(digest)
         if known is None:
             return None
@@ -58,7 +66,8 @@ class Verifier:
     async def verify(self, raw: str) -> Identity | Reason:
         """A session token's identity, whether current or not; looks for an unknown key once."""
         keys = await self._keyring.ready()
-        known = self._known(raw, keys.generation)
+        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
+        known = self._known(digest, keys.generation)
         if known is not None:
             return known
         outcome = tokens.session(raw, keys, self._rules)
@@ -66,10 +75,10 @@ class Verifier:
             await self._keyring.unknown_key()
             keys = self._keyring.keys
             outcome = tokens.session(raw, keys, self._rules)
-        self._observe("token_cache", "miss")
-        if isinstance(outcome, Identity) and keys.generation == self._generation:
-            self._remember(raw, outcome)
-        return outcome
+        if keys.generation != self._generation:
+            self._observe("token_cache", "miss")
+            return outcome
+        return self._learnt(raw, digest, outcome)
 
     async def verify_refresh(self, raw: str) -> RefreshToken | Reason:
         """A refresh token's contents, whether current or not; looks for an unknown key once."""
@@ -85,11 +94,14 @@ class Verifier:
             return Reason.SESSION_REVOKED
         return tokens.standing(token, self._clock.now_s(), self._rules.leeway_s)
 
-    def _remember(self, raw: str, identity: Identity) -> None:
-        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
+    def _learnt(self, raw: str, digest: bytes, outcome: Identity | Reason) -> Identity | Reason:
+        self._observe("token_cache", "miss")
+        if isinstance(outcome, Reason):
+            return outcome
         if digest not in self._remembered:
             self._chars += len(raw)
-        self._remembered[digest] = (identity, len(raw))
+        self._remembered[digest] = (outcome, len(raw))
         while len(self._remembered) > _REMEMBERED or self._chars > _REMEMBERED_CHARS:
             _, (_, size) = self._remembered.popitem(last=False)
             self._chars -= size
+        return outcome

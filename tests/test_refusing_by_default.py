@@ -23,21 +23,35 @@ from tests.conftest import WORKER_KEY, House, OpenHouse, Seen, cookie_header, re
 BREAKING: dict[str, Callable[[pytest.MonkeyPatch], None]] = {}
 
 
-def breaks(name: str, owner: Any, attribute: str, error: Callable[[], BaseException]) -> None:
+def breaks(
+    name: str, owner: Any, attribute: str, error: Callable[[], BaseException], *, only_waiting: bool = False
+) -> None:
+    """only_waiting: on the way that a request takes when something has to be waited for."""
+
     def fail(*_: object, **__: object) -> object:
         raise error()
 
-    BREAKING[name] = lambda patch: patch.setattr(owner, attribute, fail)
+    def put(patch: pytest.MonkeyPatch) -> None:
+        is_property = isinstance(getattr(owner, attribute), property)
+        patch.setattr(owner, attribute, property(fail) if is_property else fail)
+        if only_waiting:
+            patch.setattr(Sessions, "caller_at_once", lambda *_: None)
+
+    BREAKING[name] = put
 
 
 breaks("facts", proxy, "gather", lambda: ValueError("secret-in-message"))
-breaks("judge", Gate, "judge", lambda: RuntimeError("secret-in-message"))
-breaks("caller", Sessions, "caller", lambda: KeyError("secret-in-message"))
-breaks("verification", Verifier, "verify", lambda: TypeError("secret-in-message"))
-breaks("keys", Keyring, "ready", lambda: AttributeError("secret-in-message"))
+breaks("judge", Gate, "judge_at_once", lambda: RuntimeError("secret-in-message"))
+breaks("judge who waits", Gate, "settle", lambda: RuntimeError("secret-in-message"), only_waiting=True)
+breaks("caller", Sessions, "caller_at_once", lambda: KeyError("secret-in-message"))
+breaks("caller waited for", Sessions, "caller", lambda: KeyError("secret-in-message"), only_waiting=True)
+breaks("verification", Verifier, "at_once", lambda: TypeError("secret-in-message"))
+breaks("verification waited for", Verifier, "verify", lambda: TypeError("secret-in-message"), only_waiting=True)
+breaks("keys", Keyring, "fresh_generation", lambda: AttributeError("secret-in-message"))
+breaks("keys waited for", Keyring, "ready", lambda: AttributeError("secret-in-message"), only_waiting=True)
 breaks("conditions", policy, "findings", lambda: RecursionError("secret-in-message"))
 breaks("head for the upstream", RequestWriter, "lines", lambda: UnicodeError("secret-in-message"))
-breaks("strange fault", Sessions, "caller", lambda: GatewayError("secret-in-message"))
+breaks("strange fault", Sessions, "caller", lambda: GatewayError("secret-in-message"), only_waiting=True)
 
 
 @pytest.mark.parametrize("where", BREAKING)

@@ -8,9 +8,8 @@ so that a flood of addresses can neither exhaust memory nor buy itself fresh all
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from gateway.core.model import Limit, Rate
+from gateway.core.model import Limit, Rate, noun
 
 NS_PER_S = 1_000_000_000
 _SWEPT_AT_ONCE = 8
@@ -42,7 +41,7 @@ def remaining(due_ns: int, now_ns: int, rate: Rate) -> int:
     return max(rate.burst - used, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Standing:
     """Where a caller stands with one limit after this request; wait_ns is 0 when it was let through."""
 

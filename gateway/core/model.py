@@ -7,9 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar, dataclass_transform
 
 Network = IPv4Network | IPv6Network
+_Noun = TypeVar("_Noun")
+
+
+@dataclass_transform(frozen_default=True, eq_default=True)
+def noun(cls: type[_Noun]) -> type[_Noun]:
+    """A value of which every request makes one: frozen for the type checker alone.
+
+    Checked at run time too, the values of one request cost as much as its route and its decision together.
+    """
+    return dataclass(slots=True)(cls)
 
 
 class Reason(StrEnum):
@@ -91,7 +101,7 @@ class Auth(StrEnum):
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Target:
     """One request target in its only spelling. Made by `target.canonical` alone.
 
@@ -113,7 +123,7 @@ class Target:
 HeaderLine = tuple[bytes, bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class RequestFacts:
     """Everything about a request that a decision may look at. Made by a door, through `facts.gather`.
 
@@ -206,7 +216,7 @@ class RefreshToken:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Credentials:
     """What a request brought to prove itself, unverified. Made by `credentials.find`.
 
@@ -413,7 +423,7 @@ class Route:
     exchange: ExchangeOptions = ExchangeOptions()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Match:
     """A route and what its pattern caught (names to decoded segments)."""
 
@@ -504,7 +514,7 @@ class SetCookies(Protocol):
         """To be called once the reply that carried them has been written completely."""
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Admit:
     """Proof that `match.route` let the caller through; `upstream` forwards nothing without it. Made by `policy` alone.
 
@@ -520,7 +530,7 @@ class Admit:
     set_cookies: SetCookies | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Refuse:
     """A refusal, complete enough to be written to the client.
 

@@ -1,7 +1,9 @@
-"""The proxy door: an aiohttp request becomes facts, the gate judges, and the decision is forwarded or answered.
+"""The proxy door: a request becomes facts, the gate judges, and the decision is forwarded or answered.
 
-The one place with an outermost `except Exception`: a bug of ours is a 500 with a request id, and never a forward.
-Longer than most, for every way that a request can end comes together here, to be answered and recorded once.
+A request goes through here in one go where nothing has to be waited for but the upstream (`at_once`); what has to be
+waited for goes on in a task. The one place with an outermost `except Exception`: a bug of ours is a 500 with a request
+id, and never a forward. Longer than most, for every way that a request can end comes together here, to be answered and
+recorded once.
 """
 
 import asyncio
@@ -11,37 +13,50 @@ import math
 import re
 import secrets
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import cast
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.clock import Clock
 from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines, is_preflight
-from gateway.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import UpstreamError
 from gateway.core.facts import gather
 from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import Standing, ratelimit_lines
-from gateway.core.model import Admit, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
+from gateway.core.model import Admit, Decision, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.answers import Answer, refusal
-from gateway.doors.client import Client, Request, Written, expects_continue, write_reply
+from gateway.doors.client import Client, expects_continue, write_reply
+from gateway.doors.faults import reason_of, traced
+from gateway.doors.listener import Request, Wire, Written
 from gateway.doors.signin import BODY_BYTES, PREFIX, SignIn
-from gateway.gate import Gate
+from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
-from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Upstreams
+from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Exchange, Relayed, Upstreams
 
 _FORM_S = 10.0
 # What to say to CONNECT and TRACE, which no route takes.
 _FORWARDED_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+class _ForUs:
+    """The request is for the endpoints of our own."""
+
+
+_FOR_US = _ForUs()
+_Next = Verdict | Unsettled | Answer | _ForUs
+_Rest = Callable[[], Awaitable[bool]]  # what is left to do; True when the connection may serve another request
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +67,22 @@ class _Writers:
     reply: ReplyWriter
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Visit:
     """One request under way."""
 
-    request: Request
+    message: RawRequestMessage
+    wire: Wire
+    body: StreamReader
     record: Record
+    started_s: float
     facts: RequestFacts | None = None
     client: Client | None = None
+    exchange: Exchange | None = None
+    task: "asyncio.Task[None] | None" = None
     standings: tuple[Standing, ...] = ()
     stream: str = ""
+    ends_connection: bool = False  # whatever the reply, for the request cannot be told from what follows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +115,27 @@ class ProxyDoor:
     def _next_id(self) -> str:
         return f"{self._id_prefix}{next(self._ids):08x}"
 
-    async def serve(self, request: Request) -> web.StreamResponse:
-        """Answer one request, whatever happens."""
-        started_s = time.perf_counter()
-        visit = _Visit(request, Record(self._next_id()))
-        record = visit.record
+    def _visit(self, message: RawRequestMessage, wire: Wire, body: StreamReader) -> _Visit:
+        return _Visit(message, wire, body, Record(self._next_id()), time.perf_counter())
+
+    # --- three ways in ----------------------------------------------------------------------------------------------
+
+    def at_once(self, message: RawRequestMessage, wire: Wire) -> Callable[[], None] | None:
+        """Serve a request without a body; what has to be waited for goes on in a task."""
+        visit = self._visit(message, wire, EMPTY_PAYLOAD)
         try:
-            return await self._serve(visit)
-        except ConnectionError:
-            _left(visit)
-            return Written(keep_alive=False)
-        except asyncio.CancelledError:
-            _left(visit)
-            raise
+            rest = self._without_waiting(visit)
         except Exception as err:  # noqa: BLE001  # the outermost of all: a bug of ours is a 500, never a forward
-            log.error("internal error", request_id=record.request_id, route=record.route, fault=_traced(err))
-            return await self._refused(visit, Refuse(Reason.INTERNAL_ERROR))
-        finally:
-            if visit.stream:
-                self._in.metrics.open_streams.labels(visit.stream).dec()
-            record.seconds = time.perf_counter() - started_s
-            self._in.metrics.count(record)
-            self._in.request_log.write(record)
+            self._over(visit, self._failed(visit, err))
+            return None
+        if rest is not None:
+            visit.task = self._in.tasks.spawn(self._rest(visit, rest), "serve a request")
+        return partial(self._left_early, visit)
+
+    async def serve(self, request: Request) -> web.StreamResponse:
+        """Serve any request, whatever happens."""
+        visit = self._visit(request.head, request.wire, request.content)
+        return Written(keep_alive=await self._guarded(visit, lambda: self._serve(visit, self._begin(visit))))
 
     def unreadable(self, request: web.BaseRequest, too_large: bool) -> None:
         """Answer what could not even be parsed, without a word of what it said."""
@@ -125,152 +145,303 @@ class ProxyDoor:
         self._in.metrics.count(record)
         self._in.request_log.write(record)
         with contextlib.suppress(ConnectionError):
-            write_reply(request, answer.status, [*answer.lines], answer.body, keep_alive=False, head_only=False)
+            write_reply(
+                request.protocol,
+                answer.status,
+                answer.lines,
+                answer.body,
+                keep_alive=False,
+                http10=False,
+                head_only=False,
+            )
 
-    async def _serve(self, visit: _Visit) -> web.StreamResponse:
-        request, record = visit.request, visit.record
-        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        message = request.head
+    # --- to its end, and on record ----------------------------------------------------------------------------------
+
+    async def _rest(self, visit: _Visit, rest: _Rest) -> None:
+        keep_alive = False
+        try:
+            keep_alive = await self._guarded(visit, rest)
+        finally:
+            visit.wire.ended(keep_alive=keep_alive)
+
+    async def _guarded(self, visit: _Visit, work: _Rest) -> bool:
+        """Do `work`, whatever happens, and record it; True when the connection may serve another request."""
+        try:
+            return await work()
+        except asyncio.CancelledError:
+            self._left(visit)
+            raise
+        except Exception as err:  # noqa: BLE001  # the outermost of all, once more
+            return self._failed(visit, err)
+        finally:
+            self._put_on_record(visit)
+
+    def _failed(self, visit: _Visit, err: Exception) -> bool:
+        if isinstance(err, ConnectionError):
+            self._left(visit)
+            return False
+        record = visit.record
+        log.error("internal error", request_id=record.request_id, route=record.route, fault=traced(err))
+        if visit.client is not None and visit.client.begun:
+            record.outcome, record.reason = "failed", Reason.INTERNAL_ERROR.value
+            visit.client.abort()
+            return False
+        try:
+            return self._refused(visit, Refuse(Reason.INTERNAL_ERROR))
+        except ConnectionError:
+            return False
+
+    def _over(self, visit: _Visit, keep_alive: bool) -> None:
+        self._put_on_record(visit)
+        visit.wire.ended(keep_alive=keep_alive)
+
+    def _put_on_record(self, visit: _Visit) -> None:
+        record = visit.record
+        # They refer to the visit in turn. Cut here, so that all of it goes at once and the collector finds nothing.
+        visit.client = visit.exchange = None
+        if visit.stream:
+            self._in.metrics.open_streams.labels(visit.stream).dec()
+        record.seconds = time.perf_counter() - visit.started_s
+        self._in.metrics.count(record)
+        self._in.request_log.write(record)
+
+    def _left_early(self, visit: _Visit) -> None:
+        """The client has gone: nobody waits for the reply any more."""
+        if visit.task is not None:
+            visit.task.cancel()
+            return
+        if visit.exchange is not None:
+            visit.exchange.close()
+        self._left(visit)
+        self._over(visit, False)
+
+    @staticmethod
+    def _left(visit: _Visit) -> None:
+        """For a stream that is how it usually ends."""
+        if not visit.stream:
+            visit.record.outcome = "gone"
+
+    # --- what is asked ----------------------------------------------------------------------------------------------
+
+    def _begin(self, visit: _Visit) -> _Next:
+        """Everything about a request that can be said without waiting."""
+        message, record = visit.message, visit.record
         facts = gather(
             method=message.method,
             raw_target=message.path.encode("utf-8", "surrogateescape"),
-            version=(message.version.major, message.version.minor),
+            version=message.version,
             raw_headers=message.raw_headers,
-            peer=peer[0] if isinstance(peer, tuple) else "",
+            peer=visit.wire.client_address,
             server=self._in.server,
         )
         if isinstance(facts, Reason):
             record.method = message.method if message.method.isalpha() else ""
             allow = _FORWARDED_METHODS if facts is Reason.METHOD_NOT_ALLOWED else ()
-            return await self._refused(visit, Refuse(facts, allow=allow), keep_alive=False)
+            visit.ends_connection = True
+            return Verdict(Refuse(facts, allow=allow))
         visit.facts = facts
         record.method, record.host, record.path = facts.method, facts.host, facts.target.path
         record.client = facts.client
         if facts.client != facts.peer:
             record.request_id = _handed_on_id(facts) or record.request_id
         if facts.target.segments[0] == PREFIX:
-            return await self._serve_sign_in(visit, facts)
+            return _FOR_US
         is_upgrade = bool(message.upgrade) and _is_websocket(facts)
         if is_upgrade and _has_body(facts):
             # Its body would reach the upstream as a second request: an upgrade is forwarded without framing.
-            return await self._refused(visit, Refuse(Reason.BAD_REQUEST), keep_alive=False)
+            visit.ends_connection = True
+            return Verdict(Refuse(Reason.BAD_REQUEST))
         if is_preflight(facts):
             answer = self._preflight(visit, facts)
             if answer is not None:
-                return await self._answered(visit, answer)
-        verdict = await self._in.gate.judge(facts, is_upgrade=is_upgrade)
+                return answer
+        return self._in.gate.judge_at_once(facts, is_upgrade=is_upgrade)
+
+    def _without_waiting(self, visit: _Visit) -> _Rest | None:
+        """Serve as far as that goes at once; what is left to do, None where that is nothing but the reply."""
+        following = self._begin(visit)
+        if type(following) is not Verdict or following.decision.set_cookies is not None:
+            return lambda: self._serve(visit, following)
+        decision = self._noted(visit, following)
+        refuse = decision if type(decision) is Refuse else self._prepare(visit, cast(Admit, decision))
+        if refuse is not None:
+            self._over(visit, self._refused(visit, refuse))
+            return None
+        admit = cast(Admit, decision)
+        exchange = visit.exchange
+        assert exchange is not None  # noqa: S101  # for the type checker: `_prepare` has made it
+        if exchange.start_at_once(partial(self._replied, visit, admit, exchange)):
+            return None
+        return lambda: self._exchanged(visit, admit, exchange.run())
+
+    async def _serve(self, visit: _Visit, following: _Next) -> bool:
+        if isinstance(following, _ForUs):
+            return await self._serve_sign_in(visit)
+        if isinstance(following, Answer):
+            visit.record.outcome = "admitted"
+            return self._write(visit, following)
+        if isinstance(following, Unsettled):
+            following = await self._in.gate.settle(following)
+        decision = self._noted(visit, following)
+        if isinstance(decision, Refuse):
+            return await self._refused_with_cookies(visit, decision)
+        refuse = self._prepare(visit, decision)
+        if refuse is not None:
+            return await self._refused_with_cookies(visit, refuse)
+        assert visit.exchange is not None  # noqa: S101  # for the type checker: `_prepare` has made it
+        return await self._exchanged(visit, decision, visit.exchange.run())
+
+    @staticmethod
+    def _noted(visit: _Visit, verdict: Verdict) -> Decision:
         visit.standings = verdict.standings
         if verdict.route is not None:
-            record.route = verdict.route.id
-        decision = verdict.decision
-        if isinstance(decision, Refuse):
-            return await self._refused(visit, decision)
-        return await self._admitted(visit, facts, decision, is_upgrade=is_upgrade)
+            visit.record.route = verdict.route.id
+        return verdict.decision
 
     # --- admitted ---------------------------------------------------------------------------------------------------
 
-    async def _admitted(
-        self, visit: _Visit, facts: RequestFacts, admit: Admit, *, is_upgrade: bool
-    ) -> web.StreamResponse:
-        route, record = admit.match.route, visit.record
-        record.outcome, record.route, record.upstream = "admitted", route.id, route.upstream.name
-        record.subject = admit.identity.subject if admit.identity is not None else ""
-        caller = record.subject or facts.client
+    def _prepare(self, visit: _Visit, admit: Admit) -> Refuse | None:
+        """Make the exchange with the upstream, not begun yet; or say why there will be none after all."""
+        facts, route, record = cast(RequestFacts, visit.facts), admit.match.route, visit.record
+        upstream, identity = route.upstream, admit.identity
+        record.outcome, record.route, record.upstream = "admitted", route.id, upstream.name
+        if identity is not None:
+            record.subject = identity.subject
         sent = facts.target
         if route.strip_prefix:
-            rewritten = targets.strip_prefix(facts.target, route.strip_prefix)
+            rewritten = targets.strip_prefix(sent, route.strip_prefix)
             if isinstance(rewritten, Reason):
-                return await self._refused(visit, Refuse(rewritten, route, set_cookies=admit.set_cookies))
+                return Refuse(rewritten, route, set_cookies=admit.set_cookies)
             sent = rewritten
-        if route.upstream.hold_on_retry_after and (wait_s := self._in.holds.remaining_s(route.id, caller)):
-            wait = Refuse(Reason.UPSTREAM_BUSY, route, retry_after_s=math.ceil(wait_s), set_cookies=admit.set_cookies)
-            return await self._refused(visit, wait)
-
-        def reply_lines(status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
-            self._note_reply(visit, facts, route, status, headers)
-            return self._reply_lines(visit, facts, route, headers, cookies)
-
+        if upstream.hold_on_retry_after:
+            wait_s = self._in.holds.remaining_s(route.id, record.subject or facts.client)
+            if wait_s:
+                seconds = math.ceil(wait_s)
+                return Refuse(Reason.UPSTREAM_BUSY, route, retry_after_s=seconds, set_cookies=admit.set_cookies)
+        writers = self._writers.get(route.id) or self._compiled(route)
         client = visit.client = Client(
-            visit.request, facts, reply_lines, self._in.tasks, is_draining=self._in.is_draining
+            visit.wire,
+            visit.body,
+            facts,
+            partial(self._reply_lines, visit, facts, route, writers.reply),
+            self._in.tasks,
+            keeps_alive=partial(self._keeps_alive, visit),
         )
-        lines = self._written_for(route).request.lines(facts, admit, record.request_id)
-        path = route.upstream.base_path + sent.text
+        visit.exchange = self._in.upstreams.exchange(
+            admit,
+            facts,
+            writers.request.lines(facts, admit, record.request_id),
+            client,
+            path=upstream.base_path + sent.text,
+            is_upgrade=bool(visit.message.upgrade) and _is_websocket(facts),
+        )
+        return None
+
+    def _replied(self, visit: _Visit, admit: Admit, exchange: Exchange) -> None:
+        """The upstream has begun to answer a request that nobody's task waits for, or it never will."""
+        client = cast(Client, visit.client)
         try:
-            relayed = await self._in.upstreams.forward(admit, facts, lines, client, is_upgrade=is_upgrade, path=path)
+            if exchange.is_whole:
+                relayed = exchange.relay()
+                if not client.is_slow:
+                    exchange.close()
+                    self._over(visit, self._relayed(visit, admit, relayed))
+                    return
+        except UpstreamError:
+            pass  # `finish` will meet it again, and says what to do
+        except Exception as err:  # noqa: BLE001  # nobody above would answer
+            exchange.close()
+            self._over(visit, self._failed(visit, err))
+            return
+        visit.task = self._in.tasks.spawn(
+            self._rest(visit, lambda: self._exchanged(visit, admit, exchange.finish())), "relay a reply"
+        )
+
+    async def _exchanged(self, visit: _Visit, admit: Admit, work: Coroutine[None, None, Relayed]) -> bool:
+        try:
+            relayed = await work
         except (UpstreamError, BodyTooLarge, BodyBroken, BrokenOff) as fault:
             return await self._broken(visit, admit, fault)
-        record.status = relayed.status
-        record.upstream_seconds = relayed.upstream_s
+        return self._relayed(visit, admit, relayed)
+
+    @staticmethod
+    def _relayed(visit: _Visit, admit: Admit, relayed: Relayed) -> bool:
+        record = visit.record
+        record.status, record.upstream_seconds = relayed.status, relayed.upstream_s
         record.sent_bytes, record.received_bytes = relayed.sent_bytes, relayed.received_bytes
         if admit.set_cookies is not None:
             admit.set_cookies.written()
-        return Written(keep_alive=relayed.keep_alive)
+        return relayed.keep_alive
 
-    def _note_reply(
-        self, visit: _Visit, facts: RequestFacts, route: Route, status: int, headers: list[HeaderLine]
-    ) -> None:
+    def _reply_lines(
+        self,
+        visit: _Visit,
+        facts: RequestFacts,
+        route: Route,
+        writer: ReplyWriter,
+        status: int,
+        headers: list[HeaderLine],
+        cookies: tuple[bytes, ...],
+    ) -> list[bytes]:
+        record = visit.record
         if route.upstream.hold_on_retry_after:
-            self._note_hold(visit, facts, route, status, headers)
-        visit.record.status = status
+            self._note_hold(record.subject or facts.client, route, status, headers)
+        record.status = status
         kind = _stream_kind(status, headers)
         if kind:
             visit.stream = kind
             self._in.metrics.open_streams.labels(kind).inc()
-
-    def _reply_lines(
-        self, visit: _Visit, facts: RequestFacts, route: Route, headers: list[HeaderLine], cookies: tuple[bytes, ...]
-    ) -> list[bytes]:
         additions = ReplyAdditions(
-            request_id=visit.record.request_id,
+            request_id=record.request_id,
             cookies=cookies,
             ratelimit=ratelimit_lines(visit.standings) if visit.standings else (),
             cors=cors_lines(facts, route.cors) if route.cors is not None else (),
         )
-        return self._written_for(route).reply.lines(headers, additions)
+        return writer.lines(headers, additions)
 
-    def _note_hold(
-        self, visit: _Visit, facts: RequestFacts, route: Route, status: int, headers: list[HeaderLine]
-    ) -> None:
+    def _note_hold(self, caller: str, route: Route, status: int, headers: list[HeaderLine]) -> None:
         asked = next((value.decode("latin-1") for lower, _, value in headers if lower == b"retry-after"), None)
-        caller = visit.record.subject or facts.client
         self._in.holds.note(route.id, caller, status, parse_retry_after(asked, self._in.clock.now_s()))
 
-    def _written_for(self, route: Route) -> _Writers:
-        writers = self._writers.get(route.id)
-        if writers is None:
-            cookies = self._in.server.cookies
-            writers = _Writers(
-                RequestWriter(route, cookies, self._in.project_id, self._identities), ReplyWriter(route, cookies)
-            )
-            self._writers[route.id] = writers
+    def _compiled(self, route: Route) -> _Writers:
+        cookies = self._in.server.cookies
+        writers = self._writers[route.id] = _Writers(
+            RequestWriter(route, cookies, self._in.project_id, self._identities), ReplyWriter(route, cookies)
+        )
         return writers
 
     async def _broken(
         self, visit: _Visit, admit: Admit, fault: UpstreamError | BodyTooLarge | BodyBroken | BrokenOff
-    ) -> web.StreamResponse:
+    ) -> bool:
         """Before a reply began this is an answer; afterwards the connection ends: half must not pass for whole."""
-        record = visit.record
-        reason = _reason_of(fault)
+        record, client = visit.record, cast(Client, visit.client)
+        reason = reason_of(fault)
         record.outcome, record.reason = "failed", reason.value
         log.warning(
             "exchange failed", request_id=record.request_id, route=record.route, reason=reason.value, cause=str(fault)
         )
-        client = visit.client
-        if client is not None and client.begun:
+        if client.begun:
             if isinstance(fault, BrokenOff):
                 record.status = fault.relayed.status
                 record.sent_bytes = fault.relayed.sent_bytes
             client.abort()
-            return Written(keep_alive=False)
+            return False
+        visit.ends_connection = not isinstance(fault, UpstreamError) or client.has_body
         refuse = Refuse(reason, admit.match.route, set_cookies=admit.set_cookies)
-        is_clean = isinstance(fault, UpstreamError) and not (client is not None and client.has_body)
-        return await self._refused(visit, refuse, outcome="failed", keep_alive=is_clean)
+        return await self._refused_with_cookies(visit, refuse, outcome="failed")
 
     # --- refused, and our own pages ---------------------------------------------------------------------------------
 
-    async def _refused(
-        self, visit: _Visit, refuse: Refuse, *, outcome: str = "refused", keep_alive: bool = True
-    ) -> web.StreamResponse:
+    async def _refused_with_cookies(self, visit: _Visit, refuse: Refuse, *, outcome: str = "refused") -> bool:
+        if refuse.set_cookies is None:
+            return self._refused(visit, refuse, outcome=outcome)
+        keep_alive = self._refused(visit, refuse, await refuse.set_cookies.settled(), outcome=outcome)
+        refuse.set_cookies.written()
+        return keep_alive
+
+    def _refused(
+        self, visit: _Visit, refuse: Refuse, cookies: tuple[bytes, ...] = (), *, outcome: str = "refused"
+    ) -> bool:
         record, facts = visit.record, visit.facts
         record.outcome = "failed" if refuse.status >= 500 else outcome
         record.reason = refuse.reason.value
@@ -279,7 +450,6 @@ class ProxyDoor:
         for standing in visit.standings:
             if standing.wait_ns:
                 self._in.metrics.limited.labels(standing.limit.name).inc()
-        cookies = await refuse.set_cookies.settled() if refuse.set_cookies is not None else ()
         answer = refusal(
             refuse,
             record.request_id,
@@ -289,17 +459,14 @@ class ProxyDoor:
             cookies=cookies,
             standings=visit.standings,
         )
-        reply = self._write(visit, answer, keep_alive=keep_alive)
-        if refuse.set_cookies is not None:
-            refuse.set_cookies.written()
-        return reply
+        return self._write(visit, answer)
 
-    async def _serve_sign_in(self, visit: _Visit, facts: RequestFacts) -> web.StreamResponse:
-        record = visit.record
+    async def _serve_sign_in(self, visit: _Visit) -> bool:
+        facts, record = cast(RequestFacts, visit.facts), visit.record
         record.route = PREFIX
 
         async def body() -> bytes | Reason:
-            return await _small_body(visit.request, facts)
+            return await _small_body(visit, facts)
 
         outcome = await self._in.sign_in.serve(facts, body)
         record.subject = outcome.subject
@@ -313,23 +480,30 @@ class ProxyDoor:
             own = (b"X-Request-Id: " + record.request_id.encode("ascii"),)
             cookies = tuple(b"Set-Cookie: " + cookie for cookie in outcome.cookies)
             answer = Answer(outcome.answer.status, (*outcome.answer.lines, *own, *cookies), outcome.answer.body)
-        reply = self._write(visit, answer, keep_alive=True)
+        keep_alive = self._write(visit, answer)
         outcome.written()
-        return reply
+        return keep_alive
 
-    async def _answered(self, visit: _Visit, answer: Answer) -> web.StreamResponse:
-        visit.record.outcome = "admitted"
-        return self._write(visit, answer, keep_alive=True)
-
-    def _write(self, visit: _Visit, answer: Answer, *, keep_alive: bool) -> web.StreamResponse:
-        request = visit.request
+    def _write(self, visit: _Visit, answer: Answer) -> bool:
+        message = visit.message
         visit.record.status = answer.status
         # What is left of a body is read away by aiohttp for a moment; a large one ends the connection instead.
-        keep = keep_alive and request.keep_alive and request.content.is_eof() and not self._in.is_draining()
-        head_only = request.method == "HEAD"
-        write_reply(request, answer.status, [*answer.lines], answer.body, keep_alive=keep, head_only=head_only)
+        keep_alive = self._keeps_alive(visit) and visit.body.is_eof()
+        head_only = message.method == "HEAD"
+        write_reply(
+            visit.wire,
+            answer.status,
+            answer.lines,
+            answer.body,
+            keep_alive=keep_alive,
+            http10=message.version < (1, 1),
+            head_only=head_only,
+        )
         visit.record.sent_bytes = 0 if head_only else len(answer.body)
-        return Written(keep_alive=keep)
+        return keep_alive
+
+    def _keeps_alive(self, visit: _Visit) -> bool:
+        return not (visit.ends_connection or visit.message.should_close or self._in.is_draining())
 
     def _preflight(self, visit: _Visit, facts: RequestFacts) -> Answer | None:
         """A CORS preflight is answered for the route that the announced method has; None where that has no `cors`."""
@@ -362,32 +536,6 @@ def _is_websocket(facts: RequestFacts) -> bool:
     return facts.method == "GET" and facts.is_upgrade and [w.strip().lower() for w in wanted] == [b"websocket"]
 
 
-def _left(visit: _Visit) -> None:
-    """The client went away; for a stream that is how it usually ends."""
-    if not visit.stream:
-        visit.record.outcome = "gone"
-
-
-def _reason_of(fault: Exception) -> Reason:
-    match fault:
-        case BodyTooLarge():
-            return Reason.BODY_TOO_LARGE
-        case BodyBroken():
-            return Reason.BAD_REQUEST
-        case UpstreamUnreachable():
-            return Reason.UPSTREAM_UNREACHABLE
-        case UpstreamTimeout():
-            return Reason.UPSTREAM_TIMEOUT
-        case BrokenOff() if isinstance(fault.__cause__, UpstreamTimeout):
-            return Reason.UPSTREAM_TIMEOUT
-        case BrokenOff() if fault.__cause__ is not None and isinstance(fault.__cause__.__cause__, BodyTooLarge):
-            return Reason.BODY_TOO_LARGE
-        case BrokenOff() if fault.__cause__ is not None and isinstance(fault.__cause__.__cause__, BodyBroken):
-            return Reason.BAD_REQUEST
-        case _:
-            return Reason.UPSTREAM_BAD_REPLY
-
-
 def _stream_kind(status: int, headers: list[HeaderLine]) -> str:
     if status == 101:
         return "websocket"
@@ -401,24 +549,17 @@ def _handed_on_id(facts: RequestFacts) -> str:
     return given if _PLAIN_ID.fullmatch(given) else ""
 
 
-async def _small_body(request: web.BaseRequest, facts: RequestFacts) -> bytes | Reason:
+async def _small_body(visit: _Visit, facts: RequestFacts) -> bytes | Reason:
     """A posted form; at most 16 KiB, within ten seconds."""
     body = bytearray()
-    if expects_continue(facts) and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if expects_continue(facts) and visit.wire.transport is not None:
+        visit.wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
         async with asyncio.timeout(_FORM_S):
-            while data := await request.content.readany():
+            while data := await visit.body.readany():
                 body += data
                 if len(body) > BODY_BYTES:
                     return Reason.BODY_TOO_LARGE
     except (TimeoutError, RequestPayloadError):
         return Reason.BAD_REQUEST
     return bytes(body)
-
-
-def _traced(err: BaseException) -> str:
-    """Where a bug struck, without the values that may stand in its message."""
-    frames = traceback.extract_tb(err.__traceback__)
-    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames[-4:]))
-    return f"{type(err).__name__} at {where}"

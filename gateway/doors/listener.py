@@ -1,0 +1,240 @@
+"""The public listener: aiohttp's low-level server, with a way past its task for requests that can be served at once.
+
+aiohttp reads every request and minds every connection. What it parsed is offered to the door in the same turn of the
+event loop, where it came alone and without a body: most requests need nothing to be waited for but the upstream, and a
+task, a future and a request object for each of them cost more than all that is decided. Whatever else comes (a body, an
+upgrade, several requests in one piece, what is no HTTP) takes aiohttp's own way.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler
+
+_HEADER_LINE_BYTES = 32 * 1024
+_HEADER_LINES = 200
+_KEEP_ALIVE_S = 75.0
+_LINGER_S = 1.0
+_ENDING_S = 0.1
+_HALF_CLOSED_S = 2.0
+
+
+class Request(web.BaseRequest):
+    """A request with its head as it was parsed; aiohttp's own accessors decode and normalise."""
+
+    @property
+    def head(self) -> RawRequestMessage:
+        return self._message
+
+    @property
+    def wire(self) -> "Wire":
+        wire = self.protocol
+        assert isinstance(wire, Wire)  # noqa: S101  # for the type checker: the listener makes no other
+        return wire
+
+
+class Written(web.StreamResponse):
+    """Tells aiohttp's server that the reply is written already, and whether the connection lives on."""
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        # The base class's attributes for headers and cookies are never used and cost more than all the rest.
+        self._eof_sent = True
+        self._keep_alive = keep_alive
+
+
+class Door(Protocol):
+    """Who serves what the listener hears."""
+
+    def at_once(self, message: RawRequestMessage, wire: "Wire") -> Callable[[], None] | None:
+        """Serve a request without a body; ends with `wire.ended`, perhaps before this returns.
+
+        Returns what to call should the client go away first; None when that makes no difference any more.
+        """
+
+    async def serve(self, request: Request) -> web.StreamResponse:
+        """Serve any request."""
+
+    def unreadable(self, request: web.BaseRequest, too_large: bool) -> None:
+        """Answer what could not be parsed."""
+
+
+class _Offering:
+    """aiohttp's parser; offers a request that came alone and without a body to the wire, which may take it."""
+
+    __slots__ = ("_parser", "_wire", "message_consumed", "pause_reading", "set_upgraded")
+
+    def __init__(self, parser: HttpRequestParser, wire: "Wire") -> None:
+        self._parser = parser
+        self._wire = wire
+        self.message_consumed = parser.message_consumed
+        self.pause_reading = parser.pause_reading
+        self.set_upgraded = parser.set_upgraded
+
+    def feed_data(self, data: bytes) -> tuple[Sequence[tuple[RawRequestMessage, StreamReader]], bool, bytes]:
+        heard = self._parser.feed_data(data)
+        messages, upgraded, tail = heard
+        if len(messages) == 1 and not upgraded:
+            message, payload = messages[0]
+            if payload is EMPTY_PAYLOAD and self._wire.takes(message):
+                self.message_consumed()
+                return (), False, tail
+        return heard
+
+
+class Wire(RequestHandler):
+    """One client's connection. aiohttp's own answer to what it cannot parse quotes it, secrets included; ours does not.
+
+    is_busy: a request that went to the door at once is under way.
+    """
+
+    __slots__ = ("_door", "_held", "_left", "client_address", "is_busy")
+
+    def __init__(self, server: "Listener", loop: asyncio.AbstractEventLoop, door: Door) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=_KEEP_ALIVE_S,
+            access_log=None,  # type: ignore[arg-type]  # documented as optional, typed otherwise
+            max_line_size=_HEADER_LINE_BYTES,
+            max_field_size=_HEADER_LINE_BYTES,
+            max_headers=_HEADER_LINES,
+            lingering_time=_LINGER_S,
+            auto_decompress=False,
+        )
+        self._parser = _Offering(self._parser, self)  # type: ignore[assignment,arg-type]  # all that is asked of it
+        self._door = door
+        self._held = b""
+        self._left: Callable[[], None] | None = None
+        self.client_address = ""
+        self.is_busy = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.client_address = peer[0] if isinstance(peer, tuple) else ""
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_busy:
+            # The next request waits for the reply to this one, and no more of it is read than this piece.
+            self._held += data
+            self._pause_reading_for_buffer()
+        else:
+            super().data_received(data)
+
+    def takes(self, message: RawRequestMessage) -> bool:
+        """Hand a request to the door at once; False while anything else is going on here."""
+        is_idle = self._waiter is not None and not self._messages and not self._close and not self._force_close
+        if not is_idle or message.upgrade or self._payload_parser is not None:
+            return False
+        self.is_busy = True
+        self._request_count += 1
+        left = self._door.at_once(message, self)
+        if self.is_busy:
+            self._left = left
+        return True
+
+    def ended(self, *, keep_alive: bool) -> None:
+        """The request that went to the door at once is over, its reply written."""
+        self.is_busy = False
+        self._left = None
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self.transport is None:
+            return
+        if not keep_alive or self._close:
+            self._close = True
+            self.transport.close()
+            return
+        self._next_keepalive_close_time = self._loop.time() + _KEEP_ALIVE_S
+        if self._held:
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Read what came while the last reply was under way."""
+        held, self._held = self._held, b""
+        if self._force_close or self._close:
+            return
+        self.data_received(held)
+        if not self._held:
+            self._resume_reading_for_buffer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        left, self._left = self._left, None
+        if left is not None:
+            left()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio allows it, aiohttp closes always
+        """A client that has said all it will say may still be listening (`shutdown` of its half); not for long."""
+        request = self._current_request
+        waits = self.is_busy or (request is not None and request.content.is_eof() and not self._upgraded)
+        if not waits:
+            return None
+        self._close = True
+        self._loop.call_later(_HALF_CLOSED_S, self.force_close)
+        return True
+
+    def _process_keepalive(self) -> None:
+        if self.is_busy:
+            self._next_keepalive_close_time = self._loop.time() + _KEEP_ALIVE_S
+        super()._process_keepalive()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        too_large = isinstance(exc, LineTooLong) or "many headers" in str(message).lower()
+        self._door.unreadable(request, too_large)
+        return Written(keep_alive=False)
+
+    def close(self) -> None:
+        # At a stop. What runs goes on reading, or its body and its WebSocket would be cut; its reply is the last one.
+        if not self._request_in_progress and not self.is_busy:
+            super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  # the base class's signature
+        """Wait once for what runs, then end it; the base class stops reading first and waits twice."""
+        if self._request_in_progress or self.is_busy:
+            ended = self._handler_waiter = self._loop.create_future()
+            try:
+                async with asyncio.timeout(timeout):
+                    await ended
+            except TimeoutError:
+                self._handler_waiter = None
+        await super().shutdown(_ENDING_S)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        cause = kw.get("exc_info")
+        logging.getLogger("gateway").error("unexpected %s while serving a connection", type(cause).__name__)
+
+
+class Listener(web.Server):
+    """The low-level server of the public listener. A client that goes away ends the work for it."""
+
+    def __init__(self, door: Door) -> None:
+        super().__init__(door.serve, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
+        self._door = door
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> Request:
+        return Request(message, payload, protocol, writer, task, self._loop)
+
+    def __call__(self) -> RequestHandler:
+        return Wire(self, self._loop, self._door)
