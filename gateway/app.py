@@ -174,13 +174,11 @@ class Gateway:
 
 
 def _observer(metrics: Metrics) -> Callable[[str, str], None]:
-    counters = {"token_cache": metrics.token_cache, "refresh": metrics.refreshes, "exchange": metrics.key_exchanges}
-    hit = metrics.token_cache.labels("hit").inc
-    miss = metrics.token_cache.labels("miss").inc
+    counters = {"refresh": metrics.refreshes, "exchange": metrics.key_exchanges}
 
     def observe(event: str, outcome: str) -> None:
         if event == "token_cache":
-            (hit if outcome == "hit" else miss)()
+            metrics.token_cache.add((outcome,))
         else:
             counters[event].labels(outcome).inc()
 

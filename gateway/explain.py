@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.core import target as targets
-from gateway.core.facts import gather
+from gateway.core.facts import gather, read_block
 from gateway.core.imagined import imagined
 from gateway.core.model import (
     Admit,
@@ -146,7 +146,7 @@ def explain(table: RouteTable, server: ServerRules, asked: Asked) -> Account:
         method=asked.method,
         raw_target=target.encode("utf-8", "surrogateescape"),
         version=(1, 1),
-        raw_headers=((b"Host", authority.encode("utf-8", "surrogateescape")),),
+        block=read_block(((b"Host", authority.encode("utf-8", "surrogateescape")),)),
         peer=asked.client,
         server=server,
     )

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway import __version__
+from gateway.tallies import Counts, Timings
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _OWN_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
@@ -52,21 +53,19 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "gateway_requests", "Requests by route and outcome.", ["route", "outcome", "reason"], registry=registry
+        self.requests = Counts(
+            "gateway_requests", "Requests by route and outcome.", ["route", "outcome", "reason"], registry
         )
-        self.seconds = Histogram(
-            "gateway_request_seconds", "From head to end of reply.", ["route"], buckets=_SECONDS, registry=registry
-        )
-        self.overhead = Histogram(
+        self.seconds = Timings("gateway_request_seconds", "From head to end of reply.", "route", _SECONDS, registry)
+        self.overhead = Timings(
             "gateway_overhead_seconds",
             "Our own share of a request: everything but the exchange with the upstream.",
-            ["route"],
-            buckets=_OWN_SECONDS,
-            registry=registry,
+            "route",
+            _OWN_SECONDS,
+            registry,
         )
-        self.upstream_seconds = Histogram(
-            "gateway_upstream_seconds", "Exchange with the upstream.", ["upstream"], buckets=_SECONDS, registry=registry
+        self.upstream_seconds = Timings(
+            "gateway_upstream_seconds", "Exchange with the upstream.", "upstream", _SECONDS, registry
         )
         self.refreshes = Counter(
             "gateway_refreshes", "Session renewals: renewed, refused, failed, reused.", ["outcome"], registry=registry
@@ -86,8 +85,8 @@ class Metrics:
         self.keys_age = Gauge(
             "gateway_signing_keys_age_seconds", "Since the signing keys were last confirmed.", registry=registry
         )
-        self.token_cache = Counter(
-            "gateway_token_cache", "Verified tokens found in memory: hit, miss.", ["outcome"], registry=registry
+        self.token_cache = Counts(
+            "gateway_token_cache", "Verified tokens found in memory: hit, miss.", ["outcome"], registry
         )
         self.limited = Counter("gateway_limited", "Requests over a limit.", ["limit"], registry=registry)
         self.open_streams = Gauge(
@@ -100,31 +99,15 @@ class Metrics:
         )
         self.build = Gauge("gateway_build_info", "The version that runs.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
-        self._by_route: dict[str, tuple[Callable[[float], None], Callable[[float], None]]] = {}
-        self._by_upstream: dict[str, Callable[[float], None]] = {}
-        self._by_outcome: dict[tuple[str, str, str], Callable[[], None]] = {}
 
     def count(self, record: Record) -> None:
-        """Count one request; label children are looked up once, because looking them up costs more than counting."""
+        """Count one request."""
         route = record.route or "none"
-        key = (route, record.outcome, record.reason)
-        counted = self._by_outcome.get(key)
-        if counted is None:
-            counted = self._by_outcome[key] = self.requests.labels(*key).inc
-        counted()
-        timed = self._by_route.get(route)
-        if timed is None:
-            timed = self._by_route[route] = (
-                self.seconds.labels(route).observe,
-                self.overhead.labels(route).observe,
-            )
-        timed[0](record.seconds)
-        timed[1](record.seconds - record.upstream_seconds)
+        self.requests.add((route, record.outcome, record.reason))
+        self.seconds.add(route, record.seconds)
+        self.overhead.add(route, record.seconds - record.upstream_seconds)
         if record.upstream:
-            observed = self._by_upstream.get(record.upstream)
-            if observed is None:
-                observed = self._by_upstream[record.upstream] = self.upstream_seconds.labels(record.upstream).observe
-            observed(record.upstream_seconds)
+            self.upstream_seconds.add(record.upstream, record.upstream_seconds)
 
 
 class RequestLog:

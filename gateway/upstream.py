@@ -399,7 +399,7 @@ class Exchange:
             await client.drain(self._timeouts.idle_s)
             return relayed
         client.write(head)
-        idle_s = None if _is_event_stream(connection.headers) else self._timeouts.idle_s
+        idle_s = None if is_event_stream(connection.headers) else self._timeouts.idle_s
         while data := await connection.body(idle_s):
             relayed.sent_bytes += len(data)
             client.write(_chunk(data) if chunked else data)
@@ -479,7 +479,9 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
-def _is_event_stream(headers: list[HeaderLine]) -> bool:
-    return any(
-        lower == b"content-type" and value.lower().startswith(b"text/event-stream") for lower, _, value in headers
-    )
+def is_event_stream(headers: list[HeaderLine]) -> bool:
+    """Whether a reply is a stream of events, which lasts as long as it lasts."""
+    for lower, _, value in headers:
+        if lower == b"content-type" and value.lower().startswith(b"text/event-stream"):
+            return True
+    return False

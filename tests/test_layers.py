@@ -34,7 +34,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("core/routes", "core/headers", "core/imagined"),
     # the shell
-    ("clock", "tasks", "settings", "telemetry"),
+    ("clock", "tasks", "settings", "tallies", "telemetry"),
     (
         "routefile/yamlmarks",
         "routefile/urls",

@@ -25,6 +25,15 @@ def find(facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials |
     """What the request brought for a route of kind `auth`; public routes look at nothing."""
     if auth is Auth.PUBLIC:
         return Credentials()
+    known = facts.kept.found.get(auth)
+    if known is not None and known[0] is cookies:
+        return known[1]
+    found = _found(facts, auth, cookies)
+    facts.kept.found[auth] = (cookies, found)
+    return found
+
+
+def _found(facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials | Reason:
     sent = _bearer(facts)
     if isinstance(sent, Reason):
         return sent

@@ -5,13 +5,13 @@ services behind fold `_` and `.` onto `-`. Who the client is, is believed only o
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain
 from urllib.parse import urlsplit
 
-from gateway.core.model import HeaderLine, Network, Reason, RequestFacts, ServerRules
+from gateway.core.model import HeaderLine, Kept, Network, Reason, RequestFacts, ServerRules, noun
 from gateway.core.target import canonical
 
 MAX_LINE_BYTES = 32 * 1024
@@ -29,6 +29,9 @@ _NODE = re.compile(
     r"|([0-9.]{7,15})(?::[0-9]{1,5})?|([0-9A-Fa-f:.]{2,45})"
 )
 _FRAMING = frozenset({b"transfer-encoding", b"content-length"})
+_HTTP10 = (1, 0)
+_VERSIONS = ((1, 1), _HTTP10)
+_USUAL_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 # Names that need neither check nor lower-casing in their two usual spellings. A fixed list and no memory of what was
 # seen: names are the client's to choose, and so would the memory's size be.
@@ -46,33 +49,108 @@ _USUAL_NAMES = (
 _LOWER = {spelt.encode(): name.encode() for name in _USUAL_NAMES.split() for spelt in (name, name.title())}
 
 
+@noun
+class HeaderBlock:
+    """The headers of a request, checked. authority, host: as in `RequestFacts`.
+
+    framed, framed10: whether the body is framed plainly for HTTP/1.1 and for HTTP/1.0.
+    """
+
+    headers: tuple[HeaderLine, ...]
+    named: dict[bytes, tuple[bytes, ...]]
+    authority: str
+    host: str
+    framed: bool
+    framed10: bool
+    kept: Kept
+
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+
+class Blocks:
+    """Remembers header blocks that were read: most callers send the same headers with every request.
+
+    Two generations, the older of which is forgotten when the younger is full or has lasted a minute: a block may hold
+    secrets and stays no longer than it is of use, or until the next request. Bounded by number and by bytes.
+    """
+
+    def __init__(self, most: int = 4096, most_bytes: int = 4 * 1024 * 1024, lasting_s: float = 60.0) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._lasting_s = lasting_s
+        self._young: dict[RawHeaders, HeaderBlock] = {}
+        self._old: dict[RawHeaders, HeaderBlock] = {}
+        self._bytes = 0
+        self._since_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def read(self, raw: RawHeaders, now_s: float) -> HeaderBlock | Reason:
+        """The block that `raw` spells, or why it is none. now_s: any clock that does not go back."""
+        if now_s - self._since_s > self._lasting_s or len(self._young) >= self._most or self._bytes > self._most_bytes:
+            self._turn(now_s)
+        block = self._young.get(raw)
+        if block is not None:
+            return block
+        known = self._old.pop(raw, None) or read_block(raw)
+        if not isinstance(known, Reason):
+            self._young[raw] = known
+            self._bytes += sum(map(len, chain.from_iterable(raw)))
+        return known
+
+    def _turn(self, now_s: float) -> None:
+        # After two lifetimes without a request nothing of the younger generation is worth keeping either.
+        self._old = self._young if now_s - self._since_s <= 2 * self._lasting_s else {}
+        self._young = {}
+        self._bytes = 0
+        self._since_s = now_s
+
+
+def read_block(raw: RawHeaders) -> HeaderBlock | Reason:
+    """Headers as they came over the wire, checked, or why they are none."""
+    lines = _lines(raw)
+    if isinstance(lines, Reason):
+        return lines
+    headers, named = lines
+    values = named.get(b"host")
+    found = ("", "") if values is None else _host(values)
+    if found is None:
+        return Reason.BAD_REQUEST
+    framed, framed10 = _is_framed_plainly(named, http10=False), _is_framed_plainly(named, http10=True)
+    return HeaderBlock(tuple(headers), named, found[0], found[1], framed, framed10, Kept())
+
+
 def gather(
     *,
     method: str,
     raw_target: bytes,
     version: tuple[int, int],
-    raw_headers: Iterable[tuple[bytes, bytes]],
+    block: HeaderBlock | Reason,
     peer: str,
     server: ServerRules,
     tls: bool = False,
 ) -> RequestFacts | Reason:
-    """Facts of a request as it came over the wire. peer: its address, "" for a Unix socket; tls: it came encrypted."""
+    """Facts of a request as it came over the wire.
+
+    block: from `read_block` or `Blocks`. peer: its address, "" for a Unix socket. tls: it came encrypted.
+    """
     if method in _REFUSED_METHODS:
         return Reason.METHOD_NOT_ALLOWED
-    if version not in ((1, 1), (1, 0)) or METHOD.fullmatch(method) is None:
+    if version not in _VERSIONS or (method not in _USUAL_METHODS and METHOD.fullmatch(method) is None):
         return Reason.BAD_REQUEST
-    http10 = version == (1, 0)
-    lines = _lines(raw_headers)
-    if isinstance(lines, Reason):
-        return lines
-    headers, named = lines
-    if not _is_framed_plainly(named, http10=http10):
+    http10 = version == _HTTP10
+    if isinstance(block, Reason):
+        return block
+    authority, host, named = block.authority, block.host, block.named
+    if not (block.framed10 if http10 else block.framed) or (not authority and not http10):
         return Reason.BAD_REQUEST
-    found = _host(named.get(b"host", ()), http10=http10)
-    if found is None or (server.hosts and found[1] not in server.hosts):
+    if server.hosts and host not in server.hosts:
         return Reason.BAD_REQUEST
-    authority, host = found
-    target = canonical(raw_target, authority)
+    target = (
+        canonical(raw_target, authority) if len(raw_target) > _MAX_KEPT_BYTES else _kept_target(raw_target, authority)
+    )
     if isinstance(target, Reason):
         return target
     near = plain_address(peer)
@@ -80,18 +158,11 @@ def gather(
     if near and server.trusted_proxies and _is_within(near, server.trusted_proxies):
         client = _forwarded_for(near, b",".join(named.get(b"x-forwarded-for", ())), server.trusted_proxies)
         scheme = _forwarded_scheme(named.get(b"x-forwarded-proto", ())) or scheme
-    return RequestFacts(
-        method=method,
-        target=target,
-        authority=authority,
-        host=host,
-        scheme=scheme,
-        peer=near,
-        client=client,
-        headers=tuple(headers),
-        named=named,
-        http10=http10,
-    )
+    return RequestFacts(method, target, authority, host, scheme, near, client, block.headers, named, http10, block.kept)
+
+
+# Paths are asked for again and again; a long one is not worth its place in the memory.
+_kept_target = lru_cache(maxsize=4096)(canonical)
 
 
 def client_key(client: str) -> str:
@@ -107,8 +178,7 @@ def _network_key(client: str) -> str:
     return client if address is None else str(address)
 
 
-def _lines(raw: Iterable[tuple[bytes, bytes]]) -> tuple[list[HeaderLine], dict[bytes, tuple[bytes, ...]]] | Reason:
-    lines = tuple(raw)
+def _lines(lines: RawHeaders) -> tuple[list[HeaderLine], dict[bytes, tuple[bytes, ...]]] | Reason:
     # All of it in one piece, for a search in every value costs more than the rest of this function.
     whole = b"".join(chain.from_iterable(lines))
     total = len(whole) + 4 * len(lines)
@@ -150,10 +220,8 @@ def _is_framed_plainly(named: dict[bytes, tuple[bytes, ...]], *, http10: bool) -
     return lengths is None or (len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) < 20)
 
 
-def _host(values: Sequence[bytes], *, http10: bool) -> tuple[str, str] | None:
+def _host(values: Sequence[bytes]) -> tuple[str, str] | None:
     """(authority as sent, canonical name); None for anything but one plain host."""
-    if not values and http10:
-        return "", ""
     # The length first: what is refused for it must not lie in the cache.
     return _read_host(values[0]) if len(values) == 1 and len(values[0]) <= _MAX_HOST_BYTES else None
 

@@ -9,8 +9,7 @@ Longer than most: requests and replies leave out by one set of rules, and stand 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 
 from gateway.core.credentials import ours, without_ours
@@ -26,6 +25,7 @@ from gateway.core.model import (
     RequestFacts,
     Route,
     Template,
+    noun,
 )
 from gateway.core.policy import tenant_grants
 from gateway.core.tokens import claims_our_issuer
@@ -47,7 +47,9 @@ _WRITTEN_BY_US = frozenset(b"host content-length expect x-request-id".split())
 _ONLY_OURS = FORWARDED_FAMILY | METHOD_OVERRIDES | _WRITTEN_BY_US
 _ALWAYS_OUR_REPLY = frozenset(b"clear-site-data x-auth-assertion".split())
 _WORDS = re.compile(rb"[\s,;\"=\xa0\x85]+")
+_USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Upgrade"})
 _NOBODY_NOMINATED: frozenset[bytes] = frozenset()
+_ROUTES_KEPT = 8  # of one block of headers: what a caller sends to a route again and again
 _KNOWN_NAMES = 4096  # fates remembered; names come from clients, so the memory is bounded
 
 
@@ -96,6 +98,22 @@ class RequestWriter:
 
     def lines(self, facts: RequestFacts, admit: Admit, request_id: str) -> list[bytes]:
         """Header lines without line ends, `Host` first; framing and hop-by-hop lines are the connection's business."""
+        heads = facts.kept.heads
+        about = (facts.client, facts.peer, facts.scheme, admit.identity, admit.tenant, admit.person, admit.token)
+        known = heads.get(self)
+        if known is None or known[0] != about:
+            if len(heads) >= _ROUTES_KEPT:
+                heads.clear()
+            known = heads[self] = about, self._all_but_its_own(facts, admit)
+        out = [*known[1], b"X-Request-Id: " + request_id.encode("ascii")]
+        for header, template in self._route.header_rules.set:
+            text = _filled(template, facts, admit, request_id)
+            if text:
+                out.append(f"{header}: {text}".encode("ascii"))
+        return out
+
+    def _all_but_its_own(self, facts: RequestFacts, admit: Admit) -> list[bytes]:
+        """The lines that are the same for every request with these headers, from this client, by this caller."""
         route = self._route
         upstream = route.upstream
         host = facts.authority if upstream.keep_host and facts.authority else upstream.authority
@@ -115,14 +133,9 @@ class RequestWriter:
                 if kept:
                     out.append(name + b": " + kept)
         out += forwarded_lines(facts, route.strip_prefix)
-        out.append(b"X-Request-Id: " + request_id.encode("ascii"))
         if admit.identity is not None:
             out += self._known.of(admit.identity, admit)
             self._forward_token(out, admit)
-        for header, template in route.header_rules.set:
-            text = _filled(template, facts, admit, request_id)
-            if text:
-                out.append(f"{header}: {text}".encode("ascii"))
         return out
 
     def _learn(self, lower: bytes) -> _Fate:
@@ -177,7 +190,7 @@ def nominated_by(connection: Iterable[bytes]) -> frozenset[bytes]:
     """The names that `Connection` lines name, lower-cased; the common `keep-alive` and `close` give the empty set."""
     names: set[bytes] = set()
     for line in connection:
-        if line not in (b"keep-alive", b"close", b"Keep-Alive", b"Upgrade"):
+        if line not in _USUAL_CONNECTION:
             names.update(part.strip().lower() for part in line.split(b","))
     return frozenset(names)
 
@@ -308,7 +321,7 @@ _REPLY_DROPPED = HOP_BY_HOP | _ALWAYS_OUR_REPLY | {b"content-length", b"x-reques
 _RESERVED_COOKIE = b"__host-gateway"
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class ReplyAdditions:
     """Lines of ours on a reply; cookies make it private, cors replaces what the upstream says of other origins."""
 
@@ -326,34 +339,53 @@ class ReplyWriter:
         self._cors = route.cors is not None
         self._cookie_names = ours(cookies)
         self._dropped = _REPLY_DROPPED | ({b"ratelimit", b"ratelimit-policy"} if route.limits else frozenset())
+        self._plain: set[bytes] = set()  # names of lines that pass as they are
 
-    def lines(self, reply: Iterable[HeaderLine], additions: ReplyAdditions) -> list[bytes]:
+    def lines(self, reply: Sequence[HeaderLine], additions: ReplyAdditions) -> list[bytes]:
         """Header lines without line ends; framing and `Connection` are left to whoever writes the head."""
         out: list[bytes] = []
-        kept = list(reply)
-        nominated = nominated_by(value for lower, _, value in kept if lower == b"connection")
-        dropped = self._dropped
-        for lower, name, value in kept:
-            if lower in dropped or lower in nominated or lower.startswith(b"x-auth-"):
-                continue
-            if lower == b"set-cookie":
-                if self._is_our_cookie(value):
-                    continue
-            elif lower == b"cache-control":
-                if additions.cookies:
-                    continue
-                if self._personal:
-                    value = kept_private(value)  # noqa: PLW2901  # one line in, one line out
-            elif self._cors and lower.startswith(b"access-control-"):
-                continue
-            out.append(name + b": " + value)
+        nominated = _NOBODY_NOMINATED
+        for lower, _, value in reply:
+            if lower == b"connection" and value not in _USUAL_CONNECTION:
+                nominated |= nominated_by((value,))
+        plain = self._plain
+        for lower, name, value in reply:
+            if lower not in plain and not self._learn(lower):
+                shown = self._judged(lower, value, additions)
+                if shown is not None and lower not in nominated:
+                    out.append(name + b": " + shown)
+            elif not nominated or lower not in nominated:
+                out.append(name + b": " + value)
         if additions.cookies:
             out.append(b"Cache-Control: no-store")
             out += [b"Set-Cookie: " + cookie for cookie in additions.cookies]
-        for name, value in (*additions.ratelimit, *additions.cors):
-            out.append(name + b": " + value)
+        if additions.ratelimit or additions.cors:
+            out += [name + b": " + value for name, value in (*additions.ratelimit, *additions.cors)]
         out.append(b"X-Request-Id: " + additions.request_id.encode("ascii"))
         return out
+
+    def _learn(self, lower: bytes) -> bool:
+        """Whether lines of this name pass as they are; remembered, within a bound, if they do."""
+        is_judged = (
+            lower in self._dropped
+            or lower in (b"set-cookie", b"cache-control")
+            or lower.startswith((b"x-auth-", b"access-control-"))
+        )
+        if not is_judged and len(self._plain) < _KNOWN_NAMES:
+            self._plain.add(lower)
+        return not is_judged
+
+    def _judged(self, lower: bytes, value: bytes, additions: ReplyAdditions) -> bytes | None:
+        """The value that goes out; None for a line that does not."""
+        if lower in self._dropped or lower.startswith(b"x-auth-"):
+            return None
+        if lower == b"set-cookie":
+            return None if self._is_our_cookie(value) else value
+        if lower == b"cache-control":
+            if additions.cookies:
+                return None
+            return kept_private(value) if self._personal else value
+        return None if self._cors else value
 
     def _is_our_cookie(self, value: bytes) -> bool:
         # A nameless cookie (`=DS=x`) comes back from a browser as `DS=x`.

@@ -123,6 +123,19 @@ class Target:
 HeaderLine = tuple[bytes, bytes, bytes]
 
 
+class Kept:
+    """What follows from a request's headers alone, kept for the next request with the very same headers.
+
+    Filled by those who work it out (`credentials.find`, `headers.RequestWriter`), each under keys of its own.
+    """
+
+    __slots__ = ("found", "heads")
+
+    def __init__(self) -> None:
+        self.found: dict[Auth, tuple[CookieRules, Credentials | Reason]] = {}
+        self.heads: dict[object, tuple[Any, ...]] = {}
+
+
 @noun
 class RequestFacts:
     """Everything about a request that a decision may look at. Made by a door, through `facts.gather`.
@@ -144,6 +157,7 @@ class RequestFacts:
     headers: tuple[HeaderLine, ...]
     named: Mapping[bytes, tuple[bytes, ...]]
     http10: bool = False
+    kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     def one(self, name: bytes) -> bytes | None:
         """The first value of header `name` (lower case), None where it is absent."""

@@ -72,14 +72,16 @@ def decide(facts: RequestFacts, match: Match, caller: Identity | Reason | None, 
     token: the caller's verified session JWT, carried along for upstreams that ask for it.
     """
     route = match.route
-    for finding in findings(facts, match, caller):
-        if finding.missed is not None:
-            return Refuse(finding.missed, route)
-    identity = caller if isinstance(caller, Identity) else None
-    if route.auth is Auth.PUBLIC or identity is None:
+    if route.conditions or route.tenant_from is not None or not isinstance(caller, Identity):
+        for finding in findings(facts, match, caller):
+            if finding.missed is not None:
+                return Refuse(finding.missed, route)
+    elif route.auth is not Auth.PUBLIC and not _is_kind(caller, route):
+        return Refuse(Reason.WRONG_CREDENTIAL_KIND, route)
+    if route.auth is Auth.PUBLIC or not isinstance(caller, Identity):
         return Admit(match, None)
-    tenant = wanted_tenant(facts, match, identity) or identity.selected_tenant
-    return Admit(match, identity, tenant, token=token)
+    tenant = wanted_tenant(facts, match, caller) or caller.selected_tenant
+    return Admit(match, caller, tenant, token=token)
 
 
 def findings(facts: RequestFacts, match: Match, caller: Identity | Reason | None) -> Iterator[Finding]:
@@ -95,9 +97,10 @@ def findings(facts: RequestFacts, match: Match, caller: Identity | Reason | None
     if not isinstance(caller, Identity):
         yield _anonymous(route, caller)
         return
-    kind_fits = route.auth.takes_keys if caller.kind is Kind.ACCESS_KEY else route.auth.takes_sessions
     yield Finding(
-        "auth {}, caller came with {}", (route.auth, caller.kind), _no(kind_fits, Reason.WRONG_CREDENTIAL_KIND)
+        "auth {}, caller came with {}",
+        (route.auth, caller.kind),
+        _no(_is_kind(caller, route), Reason.WRONG_CREDENTIAL_KIND),
     )
     grants: Grants | None = caller.project
     if route.tenant_from is not None:
@@ -107,6 +110,10 @@ def findings(facts: RequestFacts, match: Match, caller: Identity | Reason | None
     for condition in route.conditions:
         if not isinstance(condition, ClientWithin):
             yield _asked(condition, caller, grants or _NOTHING)
+
+
+def _is_kind(caller: Identity, route: Route) -> bool:
+    return route.auth.takes_keys if caller.kind is Kind.ACCESS_KEY else route.auth.takes_sessions
 
 
 def _anonymous(route: Route, caller: Reason | None) -> Finding:

@@ -28,7 +28,7 @@ from gateway.clock import Clock
 from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines, is_preflight
 from gateway.core.errors import UpstreamError
-from gateway.core.facts import gather
+from gateway.core.facts import Blocks, gather
 from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Admit, Decision, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
@@ -42,7 +42,7 @@ from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
-from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Exchange, Relayed, Upstreams
+from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Exchange, Relayed, Upstreams, is_event_stream
 
 _FORM_S = 10.0
 # What to say to CONNECT and TRACE, which no route takes.
@@ -108,6 +108,7 @@ class ProxyDoor:
         self._in = inside
         self._writers: dict[str, _Writers] = {}
         self._identities = IdentityLines()
+        self._blocks = Blocks()
         # Unlike any other gateway's and its own of an earlier run; that they can be guessed harms nobody.
         self._id_prefix = secrets.token_hex(4)
         self._ids = itertools.count(1)
@@ -230,7 +231,7 @@ class ProxyDoor:
             method=message.method,
             raw_target=message.path.encode("utf-8", "surrogateescape"),
             version=message.version,
-            raw_headers=message.raw_headers,
+            block=self._blocks.read(message.raw_headers, visit.started_s),
             peer=visit.wire.client_address,
             server=self._in.server,
         )
@@ -539,8 +540,7 @@ def _is_websocket(facts: RequestFacts) -> bool:
 def _stream_kind(status: int, headers: list[HeaderLine]) -> str:
     if status == 101:
         return "websocket"
-    is_events = any(n == b"content-type" and v.lower().startswith(b"text/event-stream") for n, _, v in headers)
-    return "sse" if is_events else ""
+    return "sse" if is_event_stream(headers) else ""
 
 
 def _handed_on_id(facts: RequestFacts) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.facts import MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_LINES, client_key, gather
+from gateway.core.facts import MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_LINES, client_key, gather, read_block
 from gateway.core.model import Reason, RequestFacts, ServerRules
 
 HOST = (b"Host", b"app.example.com")
@@ -34,7 +34,7 @@ def ask(  # the gathering of one request, in which each test changes what it is 
         method=method,
         raw_target=raw_target,
         version=version,
-        raw_headers=[host, *lines] if host else lines,
+        block=read_block((host, *lines) if host else tuple(lines)),
         peer=peer,
         server=server,
         tls=tls,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.facts import gather
+from gateway.core.facts import gather, read_block
 from gateway.core.headers import ReplyAdditions, ReplyWriter, RequestWriter, is_ours, spelt
 from gateway.core.model import (
     Admit,
@@ -46,7 +46,9 @@ def facts(*headers: tuple[str, str]) -> RequestFacts:
         method="GET",
         raw_target=b"/x",
         version=(1, 1),
-        raw_headers=[(b"Host", b"app.example.com"), *((n.encode(), v.encode("latin-1")) for n, v in headers)],
+        block=read_block(
+            ((b"Host", b"app.example.com"), *((n.encode(), v.encode("latin-1")) for n, v in headers)),
+        ),
         peer="203.0.113.9",
         server=ServerRules(("https://app.example.com",)),
     )
