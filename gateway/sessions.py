@@ -128,7 +128,7 @@ class Sessions:
             return None
         else:
             raw = bearer
-        outcome = self.verifier.at_once(raw)
+        outcome = self.verifier.at_once(raw, credentials.digest)
         if outcome is None:
             return None
         if isinstance(outcome, Identity):

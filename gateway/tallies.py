@@ -16,8 +16,10 @@ from prometheus_client.utils import floatToGoString
 class Counts(Collector):
     """A counter with labels."""
 
+    _type = "counter"
+
     def __init__(self, name: str, help_text: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
-        self._name, self._help, self._labels = name, help_text, labels
+        self._name, self._help, self._labelnames = name, help_text, labels
         self._counts: dict[tuple[str, ...], int] = {}
         registry.register(self)
 
@@ -26,7 +28,7 @@ class Counts(Collector):
         self._counts[labels] = self._counts.get(labels, 0) + 1
 
     def collect(self) -> Iterable[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        family = CounterMetricFamily(self._name, self._help, labels=self._labelnames)
         for labels, count in self._counts.items():
             family.add_metric(labels, count)
         yield family
@@ -35,10 +37,12 @@ class Counts(Collector):
 class Timings(Collector):
     """A histogram of seconds with one label. bounds: upper ends of the buckets, ascending."""
 
+    _type = "histogram"
+
     def __init__(
         self, name: str, help_text: str, label: str, bounds: Sequence[float], registry: CollectorRegistry
     ) -> None:
-        self._name, self._help, self._label = name, help_text, label
+        self._name, self._help, self._labelnames = name, help_text, [label]
         self._bounds = tuple(bounds)
         self._tallies: dict[str, list[float]] = {}  # what fell into each bucket, the last one open; then the sum
         registry.register(self)
@@ -52,7 +56,7 @@ class Timings(Collector):
         tally[-1] += seconds
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._help, labels=[self._label])
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labelnames)
         ends = [*map(floatToGoString, self._bounds), "+Inf"]
         for label, tally in self._tallies.items():
             buckets, within = [], 0.0

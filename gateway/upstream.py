@@ -145,17 +145,17 @@ class Deadlines:
         self._is_armed = False
 
     def add(self, exchange: "Exchange", timeout_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiting[exchange] = loop.time() + timeout_s
+        self._waiting[exchange] = exchange.started_s + timeout_s
         if not self._is_armed:
             self._is_armed = True
+            loop = asyncio.get_running_loop()
             loop.call_later(_LOOKED_THROUGH_S, self._look, loop)
 
     def remove(self, exchange: "Exchange") -> None:
         self._waiting.pop(exchange, None)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now_s = loop.time()
+        now_s = time.perf_counter()
         for exchange in [exchange for exchange, due_s in self._waiting.items() if due_s <= now_s]:
             exchange.overdue()
         self._is_armed = bool(self._waiting)
@@ -179,10 +179,10 @@ class Exchange:
         "_pool",
         "_pump",
         "_request",
-        "_started_s",
         "_tasks",
         "_timeouts",
         "relayed",
+        "started_s",
     )
 
     def __init__(
@@ -213,7 +213,7 @@ class Exchange:
         self._pump: asyncio.Task[None] | None = None
         self._body_sent = not client.has_body
         self._on_reply: Callable[[], None] | None = None
-        self._started_s = time.perf_counter()
+        self.started_s = time.perf_counter()
         self.relayed = Relayed()
 
     # --- without a task: the request out at once, the reply when it is whole ----------------------------------------
@@ -454,7 +454,7 @@ class Exchange:
         if connection is None:
             return
         self._connection = self._on_reply = None
-        self.relayed.upstream_s = time.perf_counter() - self._started_s
+        self.relayed.upstream_s = time.perf_counter() - self.started_s
         if connection.on_reply is not None:
             connection.on_reply = None
             self._deadlines.remove(self)

@@ -4,7 +4,6 @@ What is remembered goes by the SHA-256 of the whole token and belongs to one gen
 it all. The memory is bounded by the size of the tokens too, for some carry forty tenants.
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -37,12 +36,14 @@ class Verifier:
         self._chars = 0
         self._generation = 0
 
-    def at_once(self, raw: str) -> Identity | Reason | None:
-        """As `verify`, with the keys at hand; None where they have to be looked at first."""
+    def at_once(self, raw: str, digest: bytes) -> Identity | Reason | None:
+        """As `verify`, with the keys at hand; None where they have to be looked at first.
+
+        digest: `tokens.token_digest` of the token.
+        """
         generation = self._keyring.fresh_generation
         if generation is None:
             return None
-        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
         known = self._known(digest, generation)
         if known is not None:
             return known
@@ -66,7 +67,7 @@ class Verifier:
     async def verify(self, raw: str) -> Identity | Reason:
         """A session token's identity, whether current or not; looks for an unknown key once."""
         keys = await self._keyring.ready()
-        digest = hashlib.sha256(raw.encode("ascii", "replace")).digest()
+        digest = tokens.token_digest(raw)
         known = self._known(digest, keys.generation)
         if known is not None:
             return known

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from gateway.core.model import Auth, CookieRules, Credentials, Reason, RequestFacts
-from gateway.core.tokens import is_jwt
+from gateway.core.tokens import is_jwt, token_digest
 
 PARTS = 4
 COOKIE_BYTES = 3900
@@ -56,7 +56,8 @@ def _found(facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials
         sessions, refreshes = found
     if len(keys) > 1 or (keys and (bearer or sessions or refreshes)):
         return Reason.AMBIGUOUS_CREDENTIALS
-    return Credentials(bearer, sessions, refreshes, keys)
+    only = bearer if bearer and not sessions else sessions[0] if len(sessions) == 1 and not bearer else ""
+    return Credentials(bearer, sessions, refreshes, keys, token_digest(only) if only else b"")
 
 
 def _bearer(facts: RequestFacts) -> str | Reason:

@@ -235,13 +235,15 @@ class Credentials:
     """What a request brought to prove itself, unverified. Made by `credentials.find`.
 
     bearer: a JWT sent as bearer. sessions, refreshes: every copy of the cookies, split ones joined. access_keys: opaque
-    secrets, different ones only; found only on routes that take keys.
+    secrets, different ones only; found only on routes that take keys. digest: SHA-256 of the one session token, b""
+    where there is none or are several.
     """
 
     bearer: str | None = field(default=None, repr=False)
     sessions: tuple[str, ...] = field(default=(), repr=False)
     refreshes: tuple[str, ...] = field(default=(), repr=False)
     access_keys: tuple[str, ...] = field(default=(), repr=False)
+    digest: bytes = field(default=b"", repr=False, compare=False)
 
 
 # --- routes ---------------------------------------------------------------------------------------------------------

@@ -126,6 +126,11 @@ def is_jwt(text: str) -> bool:
     return len(text) <= MAX_TOKEN_CHARS and _JWT.fullmatch(text) is not None
 
 
+def token_digest(token: str) -> bytes:
+    """What a token is remembered by: SHA-256 of all of it."""
+    return hashlib.sha256(token.encode("ascii", "replace")).digest()
+
+
 def claims_our_issuer(token: str, project_id: str) -> bool:
     """Whether an unverified token says that it is of our project, to whatever reader.
 

@@ -1,23 +1,27 @@
 """The public listener: aiohttp's low-level server, with a way past its task for requests that can be served at once.
 
-aiohttp reads every request and minds every connection. What it parsed is offered to the door in the same turn of the
-event loop, where it came alone and without a body: most requests need nothing to be waited for but the upstream, and a
-task, a future and a request object for each of them cost more than all that is decided. Whatever else comes (a body, an
-upgrade, several requests in one piece, what is no HTTP) takes aiohttp's own way.
+A request that came alone, whole and without a body goes to the door in the same turn of the event loop: most requests
+need nothing to be waited for but the upstream, and a task, a future and a request object for each of them cost more
+than all that is decided. Whatever else comes (a body, an upgrade, several requests in one piece or one in several, what
+is no HTTP) takes aiohttp's own way, and aiohttp minds every connection.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import httptools
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
+
+from gateway.core.facts import RawHeaders
+from gateway.core.model import noun
 
 _HEADER_LINE_BYTES = 32 * 1024
 _HEADER_LINES = 200
@@ -25,14 +29,36 @@ _KEEP_ALIVE_S = 75.0
 _LINGER_S = 1.0
 _ENDING_S = 0.1
 _HALF_CLOSED_S = 2.0
+_END_OF_HEAD = b"\r\n\r\n"
+_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
+
+
+@noun
+class Head:
+    """A request's head as it was parsed, nothing decoded. is_last: the connection ends with this request."""
+
+    method: str
+    raw_target: bytes
+    version: tuple[int, int]
+    raw_headers: RawHeaders
+    is_last: bool
+    asks_upgrade: bool = False
 
 
 class Request(web.BaseRequest):
     """A request with its head as it was parsed; aiohttp's own accessors decode and normalise."""
 
     @property
-    def head(self) -> RawRequestMessage:
-        return self._message
+    def head(self) -> Head:
+        message = self._message
+        return Head(
+            message.method,
+            message.path.encode("utf-8", "surrogateescape"),
+            message.version,
+            message.raw_headers,
+            message.should_close,
+            message.upgrade,
+        )
 
     @property
     def wire(self) -> "Wire":
@@ -53,10 +79,10 @@ class Written(web.StreamResponse):
 class Door(Protocol):
     """Who serves what the listener hears."""
 
-    def at_once(self, message: RawRequestMessage, wire: "Wire") -> Callable[[], None] | None:
+    def at_once(self, head: Head, wire: "Wire") -> Callable[[], None] | None:
         """Serve a request without a body; ends with `wire.ended`, perhaps before this returns.
 
-        Returns what to call should the client go away first; None when that makes no difference any more.
+        Returns what to call should the client go away first.
         """
 
     async def serve(self, request: Request) -> web.StreamResponse:
@@ -66,27 +92,61 @@ class Door(Protocol):
         """Answer what could not be parsed."""
 
 
-class _Offering:
-    """aiohttp's parser; offers a request that came alone and without a body to the wire, which may take it."""
+class Reader:
+    """Reads a request that came whole, alone and without a body, through httptools; leaves everything else alone.
 
-    __slots__ = ("_parser", "_wire", "message_consumed", "pause_reading", "set_upgraded")
+    One for all connections, for it keeps nothing from one piece to the next.
+    """
 
-    def __init__(self, parser: HttpRequestParser, wire: "Wire") -> None:
-        self._parser = parser
-        self._wire = wire
-        self.message_consumed = parser.message_consumed
-        self.pause_reading = parser.pause_reading
-        self.set_upgraded = parser.set_upgraded
+    def __init__(self) -> None:
+        self._renew()
 
-    def feed_data(self, data: bytes) -> tuple[Sequence[tuple[RawRequestMessage, StreamReader]], bool, bytes]:
-        heard = self._parser.feed_data(data)
-        messages, upgraded, tail = heard
-        if len(messages) == 1 and not upgraded:
-            message, payload = messages[0]
-            if payload is EMPTY_PAYLOAD and self._wire.takes(message):
-                self.message_consumed()
-                return (), False, tail
-        return heard
+    def _renew(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._begun = self._ended = 0
+        self._is_last = False
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+
+    def read(self, data: bytes) -> Head | None:
+        """The head, where `data` is one request and nothing else; None where aiohttp shall read it."""
+        self._begun = self._ended = 0
+        self._target = b""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._renew()
+            return None
+        headers = tuple(self._headers)
+        # As many lines as headers, or one of them is folded: parsers join such a one each in its own way.
+        if self._begun != 1 or self._ended != 1 or data.count(b"\n") != len(headers) + 2:
+            self._renew()
+            return None
+        self._headers.clear()
+        parser = self._parser
+        version = _VERSIONS.get(parser.get_http_version())
+        head = Head(parser.get_method().decode("latin-1"), self._target, version or (0, 0), headers, self._is_last)
+        if self._is_last:
+            self._renew()
+        return head
+
+    # what httptools calls
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_body(self, _body: bytes) -> None:
+        self._begun = 2
+
+    def on_message_complete(self) -> None:
+        self._ended += 1
+        self._is_last = not self._parser.should_keep_alive()
 
 
 class Wire(RequestHandler):
@@ -95,9 +155,9 @@ class Wire(RequestHandler):
     is_busy: a request that went to the door at once is under way.
     """
 
-    __slots__ = ("_door", "_held", "_left", "client_address", "is_busy")
+    __slots__ = ("_door", "_ended_s", "_held", "_is_between", "_left", "_reader", "client_address", "is_busy")
 
-    def __init__(self, server: "Listener", loop: asyncio.AbstractEventLoop, door: Door) -> None:
+    def __init__(self, server: "Listener", loop: asyncio.AbstractEventLoop, door: Door, reader: Reader) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -109,12 +169,14 @@ class Wire(RequestHandler):
             lingering_time=_LINGER_S,
             auto_decompress=False,
         )
-        self._parser = _Offering(self._parser, self)  # type: ignore[assignment,arg-type]  # all that is asked of it
         self._door = door
+        self._reader = reader
+        self._is_between = True
         self._held = b""
         self._left: Callable[[], None] | None = None
         self.client_address = ""
         self.is_busy = False
+        self._ended_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -126,17 +188,26 @@ class Wire(RequestHandler):
             # The next request waits for the reply to this one, and no more of it is read than this piece.
             self._held += data
             self._pause_reading_for_buffer()
-        else:
-            super().data_received(data)
+        elif not (self._is_between and data.endswith(_END_OF_HEAD) and self._taken(data)):
+            self._leave_to_aiohttp(data)
 
-    def takes(self, message: RawRequestMessage) -> bool:
+    def _leave_to_aiohttp(self, data: bytes) -> None:
+        is_idle = self._waiter is not None and not self._messages
+        super().data_received(data)
+        # Nothing is left in aiohttp's parser when all that it got ended with the head of one request without a body.
+        alone = self._messages[0][1] is EMPTY_PAYLOAD if len(self._messages) == 1 else False
+        self._is_between = is_idle and alone and data.endswith(_END_OF_HEAD)
+
+    def _taken(self, data: bytes) -> bool:
         """Hand a request to the door at once; False while anything else is going on here."""
-        is_idle = self._waiter is not None and not self._messages and not self._close and not self._force_close
-        if not is_idle or message.upgrade or self._payload_parser is not None:
+        if self._waiter is None or self._messages or self._close or self._force_close:
+            return False
+        head = self._reader.read(data)
+        if head is None:
             return False
         self.is_busy = True
         self._request_count += 1
-        left = self._door.at_once(message, self)
+        left = self._door.at_once(head, self)
         if self.is_busy:
             self._left = left
         return True
@@ -153,7 +224,7 @@ class Wire(RequestHandler):
             self._close = True
             self.transport.close()
             return
-        self._next_keepalive_close_time = self._loop.time() + _KEEP_ALIVE_S
+        self._ended_s = time.monotonic()
         if self._held:
             self._loop.call_soon(self._go_on)
 
@@ -183,8 +254,10 @@ class Wire(RequestHandler):
         return True
 
     def _process_keepalive(self) -> None:
-        if self.is_busy:
-            self._next_keepalive_close_time = self._loop.time() + _KEEP_ALIVE_S
+        idle_s = 0.0 if self.is_busy else time.monotonic() - self._ended_s
+        if idle_s < _KEEP_ALIVE_S:
+            still_s = self._loop.time() + _KEEP_ALIVE_S - idle_s
+            self._next_keepalive_close_time = max(self._next_keepalive_close_time, still_s)
         super()._process_keepalive()
 
     def handle_error(
@@ -225,6 +298,7 @@ class Listener(web.Server):
     def __init__(self, door: Door) -> None:
         super().__init__(door.serve, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
         self._door = door
+        self._reader = Reader()
 
     def _request(
         self,
@@ -237,4 +311,4 @@ class Listener(web.Server):
         return Request(message, payload, protocol, writer, task, self._loop)
 
     def __call__(self) -> RequestHandler:
-        return Wire(self, self._loop, self._door)
+        return Wire(self, self._loop, self._door, self._reader)

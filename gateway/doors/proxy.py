@@ -20,7 +20,6 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from aiohttp import StreamReader, web
-from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError
 
@@ -36,7 +35,7 @@ from gateway.core.retry_after import parse_retry_after
 from gateway.doors.answers import Answer, refusal
 from gateway.doors.client import Client, expects_continue, write_reply
 from gateway.doors.faults import reason_of, traced
-from gateway.doors.listener import Request, Wire, Written
+from gateway.doors.listener import Head, Request, Wire, Written
 from gateway.doors.signin import BODY_BYTES, PREFIX, SignIn
 from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
@@ -71,7 +70,7 @@ class _Writers:
 class _Visit:
     """One request under way."""
 
-    message: RawRequestMessage
+    head: Head
     wire: Wire
     body: StreamReader
     record: Record
@@ -116,14 +115,14 @@ class ProxyDoor:
     def _next_id(self) -> str:
         return f"{self._id_prefix}{next(self._ids):08x}"
 
-    def _visit(self, message: RawRequestMessage, wire: Wire, body: StreamReader) -> _Visit:
-        return _Visit(message, wire, body, Record(self._next_id()), time.perf_counter())
+    def _visit(self, head: Head, wire: Wire, body: StreamReader) -> _Visit:
+        return _Visit(head, wire, body, Record(self._next_id()), time.perf_counter())
 
     # --- three ways in ----------------------------------------------------------------------------------------------
 
-    def at_once(self, message: RawRequestMessage, wire: Wire) -> Callable[[], None] | None:
+    def at_once(self, head: Head, wire: Wire) -> Callable[[], None] | None:
         """Serve a request without a body; what has to be waited for goes on in a task."""
-        visit = self._visit(message, wire, EMPTY_PAYLOAD)
+        visit = self._visit(head, wire, EMPTY_PAYLOAD)
         try:
             rest = self._without_waiting(visit)
         except Exception as err:  # noqa: BLE001  # the outermost of all: a bug of ours is a 500, never a forward
@@ -226,17 +225,17 @@ class ProxyDoor:
 
     def _begin(self, visit: _Visit) -> _Next:
         """Everything about a request that can be said without waiting."""
-        message, record = visit.message, visit.record
+        head, record = visit.head, visit.record
         facts = gather(
-            method=message.method,
-            raw_target=message.path.encode("utf-8", "surrogateescape"),
-            version=message.version,
-            block=self._blocks.read(message.raw_headers, visit.started_s),
+            method=head.method,
+            raw_target=head.raw_target,
+            version=head.version,
+            block=self._blocks.read(head.raw_headers, visit.started_s),
             peer=visit.wire.client_address,
             server=self._in.server,
         )
         if isinstance(facts, Reason):
-            record.method = message.method if message.method.isalpha() else ""
+            record.method = head.method if head.method.isalpha() else ""
             allow = _FORWARDED_METHODS if facts is Reason.METHOD_NOT_ALLOWED else ()
             visit.ends_connection = True
             return Verdict(Refuse(facts, allow=allow))
@@ -247,7 +246,7 @@ class ProxyDoor:
             record.request_id = _handed_on_id(facts) or record.request_id
         if facts.target.segments[0] == PREFIX:
             return _FOR_US
-        is_upgrade = bool(message.upgrade) and _is_websocket(facts)
+        is_upgrade = head.asks_upgrade and _is_websocket(facts)
         if is_upgrade and _has_body(facts):
             # Its body would reach the upstream as a second request: an upgrade is forwarded without framing.
             visit.ends_connection = True
@@ -334,7 +333,7 @@ class ProxyDoor:
             writers.request.lines(facts, admit, record.request_id),
             client,
             path=upstream.base_path + sent.text,
-            is_upgrade=bool(visit.message.upgrade) and _is_websocket(facts),
+            is_upgrade=visit.head.asks_upgrade and _is_websocket(facts),
         )
         return None
 
@@ -486,25 +485,25 @@ class ProxyDoor:
         return keep_alive
 
     def _write(self, visit: _Visit, answer: Answer) -> bool:
-        message = visit.message
+        head = visit.head
         visit.record.status = answer.status
         # What is left of a body is read away by aiohttp for a moment; a large one ends the connection instead.
         keep_alive = self._keeps_alive(visit) and visit.body.is_eof()
-        head_only = message.method == "HEAD"
+        head_only = head.method == "HEAD"
         write_reply(
             visit.wire,
             answer.status,
             answer.lines,
             answer.body,
             keep_alive=keep_alive,
-            http10=message.version < (1, 1),
+            http10=head.version < (1, 1),
             head_only=head_only,
         )
         visit.record.sent_bytes = 0 if head_only else len(answer.body)
         return keep_alive
 
     def _keeps_alive(self, visit: _Visit) -> bool:
-        return not (visit.ends_connection or visit.message.should_close or self._in.is_draining())
+        return not (visit.ends_connection or visit.head.is_last or self._in.is_draining())
 
     def _preflight(self, visit: _Visit, facts: RequestFacts) -> Answer | None:
         """A CORS preflight is answered for the route that the announced method has; None where that has no `cors`."""
