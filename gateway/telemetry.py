@@ -10,7 +10,6 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -27,25 +26,27 @@ _FLUSHED_AFTER_S = 0.05
 log = structlog.stdlib.get_logger("gateway")
 
 
-@dataclass(slots=True)
 class Record:
     """What is known of one request when it is over. outcome: admitted, refused, failed or gone (the client left)."""
 
-    request_id: str
-    method: str = ""
-    host: str = ""
-    path: str = ""
-    client: str = ""
-    route: str = ""
-    upstream: str = ""
-    outcome: str = "refused"
-    reason: str = ""
-    status: int = 0
-    subject: str = ""
-    seconds: float = 0.0
-    upstream_seconds: float = 0.0
-    sent_bytes: int = 0
-    received_bytes: int = 0
+    # What nobody has set yet stands here once, and not in every record.
+    method = ""
+    host = ""
+    path = ""
+    client = ""
+    route = ""
+    upstream = ""
+    outcome = "refused"
+    reason = ""
+    status = 0
+    subject = ""
+    seconds = 0.0
+    upstream_seconds = 0.0
+    sent_bytes = 0
+    received_bytes = 0
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
 
 
 class Metrics:

@@ -6,20 +6,22 @@ has begun, a broken upstream ends the client's connection, so that nobody takes 
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.connection import Connection, Stale
 from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError, UpstreamTimeout
-from gateway.core.model import Admit, HeaderLine, RequestFacts, Timeouts, Upstream
+from gateway.core.headers import Lines
+from gateway.core.model import Admit, HeaderLine, Timeouts, Upstream
 from gateway.pool import IDLE_S, Pool
 from gateway.tasks import Tasks
 
 _WHILE_SENDING_S = 86_400.0  # the client's own pace is bounded by `timeouts.idle`, not by the wait for a reply
 _LOOKED_THROUGH_S = 0.1
 _RESTED_S = 1.0  # a request that may not be repeated takes no connection that the service may be about to close
+_ANNOUNCE_NO_BODY = frozenset({"POST", "PUT", "PATCH"})
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
@@ -43,8 +45,11 @@ class ClientSide(Protocol):
     """The client, as the upstream's side needs it."""
 
     http10: bool
-    body_length: int | None  # None: chunked
+    body_length: int | None  # None where there is a body: chunked
     has_body: bool
+
+    def replied(self) -> None:
+        """The reply to what `Exchange.start_at_once` sent has begun to come, or never will."""
 
     @property
     def keep_alive(self) -> bool:
@@ -65,7 +70,7 @@ class ClientSide(Protocol):
     def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
         """Header lines of the reply, framing left out."""
 
-    def tunnel(self, connection: Connection) -> "asyncio.Future[None]":
+    def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
         """Hand the client's bytes to `connection` from now on, and back; done when either side has ended."""
 
 
@@ -86,26 +91,25 @@ class Upstreams:
 
     def __init__(self, clock: Clock, tasks: Tasks) -> None:
         self._clock = clock
-        self._tasks = tasks
+        self.tasks = tasks
+        self.deadlines = Deadlines()
         self._pools: dict[Upstream, Pool] = {}
-        self._deadlines = Deadlines()
 
     def exchange(
         self,
         admit: Admit,
-        facts: RequestFacts,
-        lines: list[bytes],
+        method: str,
+        lines: Lines,
         client: ClientSide,
         *,
         path: str,
         is_upgrade: bool = False,
     ) -> "Exchange":
-        """An exchange that has not begun. lines: header lines without framing. path: the request target to send."""
-        pool = self._pool(admit.match.route.upstream)
-        head = _request_head(facts.method, path, lines, client, is_upgrade=is_upgrade)
-        return Exchange(pool, admit, facts.method, client, head, self._deadlines, self._tasks, is_upgrade=is_upgrade)
+        """An exchange that has not begun. lines: without framing. path: the request target to send."""
+        head = _request_head(method, path, lines, client, is_upgrade=is_upgrade)
+        return Exchange(self, admit, method, client, head, is_upgrade=is_upgrade)
 
-    def _pool(self, upstream: Upstream) -> Pool:
+    def pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
         if pool is None:
             pool = self._pools[upstream] = Pool(upstream, self._clock)
@@ -116,22 +120,22 @@ class Upstreams:
             pool.close()
 
 
-def _request_head(method: str, path: str, lines: list[bytes], client: ClientSide, *, is_upgrade: bool) -> bytes:
-    out = [f"{method} {path} HTTP/1.1".encode("latin-1"), *lines]
+def _request_head(method: str, path: str, lines: Lines, client: ClientSide, *, is_upgrade: bool) -> bytes:
+    first = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+    framing = b""
     if is_upgrade:
-        out += [b"Connection: Upgrade", b"Upgrade: websocket"]
+        framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         if client.has_body:
             raise ValueError("an upgrade with a body would be two requests")
     elif client.has_body:
-        known = client.body_length is not None
-        out.append(b"Content-Length: %d" % (client.body_length or 0) if known else b"Transfer-Encoding: chunked")
-    elif method in ("POST", "PUT", "PATCH"):
-        out.append(b"Content-Length: 0")
-    head = b"\r\n".join(out) + b"\r\n\r\n"
-    # Every part was checked where it was made; this is the last place before the wire.
-    if head.count(b"\n") != len(out) + 1 or head.count(b"\r") != len(out) + 1 or b"\0" in head:
-        raise ValueError("a line break inside a header of the forwarded request")
-    return head
+        length = client.body_length
+        framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
+    elif method in _ANNOUNCE_NO_BODY:
+        framing = b"Content-Length: 0\r\n"
+    # Every part was checked where it was made, the lines by `Lines`; this is the last place before the wire.
+    if first.count(b"\n") != 1 or first.count(b"\r") != 1 or b"\0" in first:
+        raise ValueError("a line break inside the first line of the forwarded request")
+    return b"%b%b%b\r\n" % (first, lines.text, framing)
 
 
 class Deadlines:
@@ -167,81 +171,73 @@ class Exchange:
     """One request and its reply on one connection: `run`, or `start_at_once` and then `relay` or `finish`."""
 
     __slots__ = (
+        "_admit",
         "_body_sent",
         "_client",
         "_connection",
-        "_cookies",
-        "_deadlines",
         "_is_upgrade",
-        "_max_body_bytes",
         "_method",
-        "_on_reply",
         "_pool",
         "_pump",
         "_request",
-        "_tasks",
-        "_timeouts",
+        "_upstreams",
         "relayed",
         "started_s",
     )
 
     def __init__(
         self,
-        pool: Pool,
+        upstreams: Upstreams,
         admit: Admit,
         method: str,
         client: ClientSide,
         request: bytes,
-        deadlines: Deadlines,
-        tasks: Tasks,
         *,
         is_upgrade: bool,
     ) -> None:
         """request: the head to send, all of it."""
-        route = admit.match.route
-        self._pool = pool
-        self._cookies = admit.set_cookies
-        self._timeouts: Timeouts = route.timeouts
-        self._max_body_bytes = route.max_body_bytes
+        self._upstreams = upstreams
+        self._pool = upstreams.pool(admit.match.route.upstream)
+        self._admit = admit
         self._method = method
         self._client = client
         self._request = request
-        self._deadlines = deadlines
-        self._tasks = tasks
         self._is_upgrade = is_upgrade
         self._connection: Connection | None = None
         self._pump: asyncio.Task[None] | None = None
         self._body_sent = not client.has_body
-        self._on_reply: Callable[[], None] | None = None
         self.started_s = time.perf_counter()
         self.relayed = Relayed()
 
+    @property
+    def _timeouts(self) -> Timeouts:
+        return self._admit.match.route.timeouts
+
     # --- without a task: the request out at once, the reply when it is whole ----------------------------------------
 
-    def start_at_once(self, on_reply: Callable[[], None]) -> bool:
+    def start_at_once(self) -> bool:
         """Send a request without a body, where a connection is at hand; False, and nothing done, where none is.
 
-        on_reply: called once, when the reply has begun to come or never will; then comes `relay` or `finish`.
+        The client is told once, when the reply has begun to come or never will (`replied`); then comes `relay` or
+        `finish`.
         """
-        connection = self._pool.take_at_once(IDLE_S if self._may_repeat else _RESTED_S)
+        connection = self._pool.take_at_once(IDLE_S if self._method in IDEMPOTENT else _RESTED_S)
         if connection is None:
             return False
         self._connection = connection
-        self._on_reply = on_reply
         connection.begin(head_only=self._method == "HEAD", upgrade=False)
         connection.on_reply = self._replied
-        self._deadlines.add(self, self._timeouts.response_s)
+        self._upstreams.deadlines.add(self, self._timeouts.response_s)
         connection.write(self._request)
         return True
 
     def _replied(self) -> None:
-        connection, on_reply = self._connection, self._on_reply
-        if connection is not None and on_reply is not None:
-            if not (connection.head_complete or connection.error is not None or not connection.is_open):
-                return  # half a head
-            connection.on_reply = None
-            self._deadlines.remove(self)
-            on_reply()
+        connection = self._connection
+        if connection is None or not (connection.head_complete or connection.error is not None):
+            return  # half a head
+        connection.on_reply = None
+        self._upstreams.deadlines.remove(self)
+        self._client.replied()
 
     def overdue(self) -> None:
         if self._connection is not None:
@@ -293,9 +289,9 @@ class Exchange:
 
     async def _send(self) -> None:
         """Connect, write the head, and wait for the reply's head while the body goes out."""
-        length = self._client.body_length
-        if self._client.has_body and length is not None and length > self._max_body_bytes:
-            raise BodyTooLarge(f"the body has {length} bytes, the route allows {self._max_body_bytes}")
+        length, limit = self._client.body_length, self._admit.match.route.max_body_bytes
+        if self._client.has_body and length is not None and length > limit:
+            raise BodyTooLarge(f"the body has {length} bytes, the route allows {limit}")
         await self._or_again(self._try(IDLE_S if self._may_repeat else _RESTED_S))
 
     async def _resume(self) -> None:
@@ -329,8 +325,8 @@ class Exchange:
 
     async def _send_body(self, connection: Connection) -> None:
         """Until the body is out, or the upstream has answered without waiting for it, or either side broke."""
-        pump = self._pump = self._tasks.spawn(self._pump_body(connection), "send a request body")
-        head = self._tasks.spawn(connection.head(_WHILE_SENDING_S), "wait for a reply while sending")
+        pump = self._pump = self._upstreams.tasks.spawn(self._pump_body(connection), "send a request body")
+        head = self._upstreams.tasks.spawn(connection.head(_WHILE_SENDING_S), "wait for a reply while sending")
         try:
             await asyncio.wait((pump, head), return_when=asyncio.FIRST_COMPLETED)
             if head.done():
@@ -354,7 +350,7 @@ class Exchange:
             connection.fail(fault)
 
     async def _pump_body(self, connection: Connection) -> None:
-        client, limit = self._client, self._max_body_bytes
+        client, limit = self._client, self._admit.match.route.max_body_bytes
         chunked = client.body_length is None
         while data := await client.read(self._timeouts.idle_s):
             self.relayed.received_bytes += len(data)
@@ -387,7 +383,7 @@ class Exchange:
         if relayed.status:
             await client.drain(self._timeouts.idle_s)  # `relay` has written it all
             return relayed
-        cookies = await self._cookies.settled() if self._cookies is not None else ()
+        cookies = await self._admit.set_cookies.settled() if self._admit.set_cookies is not None else ()
         if connection.status == 101:
             return await self._tunnelled(connection, client.reply_lines(101, connection.headers, cookies))
         head, chunked = self._reply(connection, cookies)
@@ -443,7 +439,7 @@ class Exchange:
         self.relayed.status = 101
         self.relayed.keep_alive = False
         self.relayed.tunnelled = True
-        await self._client.tunnel(connection)
+        await self._client.tunnel(connection, self._upstreams.tasks)
         return self.relayed
 
     def close(self) -> None:
@@ -453,11 +449,11 @@ class Exchange:
         connection = self._connection
         if connection is None:
             return
-        self._connection = self._on_reply = None
+        self._connection = None
         self.relayed.upstream_s = time.perf_counter() - self.started_s
         if connection.on_reply is not None:
             connection.on_reply = None
-            self._deadlines.remove(self)
+            self._upstreams.deadlines.remove(self)
         if self.relayed.tunnelled:
             connection.finish()
         else:

@@ -66,7 +66,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("sessions",),
     ("gate",),
-    ("doors/answers", "doors/client", "doors/faults", "doors/listener", "doors/signin", "doors/proxy"),
+    ("doors/answers", "doors/listener", "doors/client", "doors/faults", "doors/signin", "doors/proxy"),
     ("explain", "reports", "app", "process"),
     ("cli_local", "cli", "__main__"),
 )

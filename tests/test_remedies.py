@@ -12,6 +12,7 @@ import pytest
 from gateway import exchanges, renewals
 from gateway.connection import Connection
 from gateway.core.errors import IdentityProviderError, UpstreamBadReply
+from gateway.core.headers import Lines
 from gateway.core.model import (
     AccessKeyRules,
     CookieRules,
@@ -875,7 +876,9 @@ async def test_t08_no_head_with_a_line_break_inside_is_written(line: bytes) -> N
     client = cast(ClientSide, SimpleNamespace(has_body=False))
 
     with pytest.raises(ValueError, match="line break"):
-        _request_head("GET", "/", [b"Host: h", line], client, is_upgrade=False)
+        Lines.of([b"Host: h", line])
+    with pytest.raises(ValueError, match="line break"):
+        _request_head("GET", "/" + line.decode(), Lines.of([b"Host: h"]), client, is_upgrade=False)
     with pytest.raises(UpstreamBadReply, match="line break"):
         _reply_head(connection, [line])
 

@@ -11,6 +11,7 @@ Longer than most: requests and replies leave out by one set of rules, and stand 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
+from typing import Self
 
 from gateway.core.credentials import ours, without_ours
 from gateway.core.model import (
@@ -79,6 +80,24 @@ def is_ours(name: bytes) -> bool:
     return name.startswith(_OURS) or name in _ONLY_OURS
 
 
+@noun
+class Lines:
+    """Header lines as they go out, each with its end. Made by `of` and `and_more`, which let no line hold another."""
+
+    text: bytes
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> Self:
+        """Raises ValueError for a line break inside a line."""
+        text = b"\r\n".join([*lines, b""])
+        if text.count(b"\n") != len(lines) or text.count(b"\r") != len(lines) or b"\0" in text:
+            raise ValueError("a line break inside a header of the forwarded request")
+        return cls(text)
+
+    def and_more(self, lines: Sequence[bytes]) -> "Lines":
+        return Lines(self.text + Lines.of(lines).text)
+
+
 class RequestWriter:
     """Writes the heads of forwarded requests for one route; made once for a route, its memory of names is bounded."""
 
@@ -96,21 +115,22 @@ class RequestWriter:
         self._replaced |= {folded(name.lower().encode("ascii")) for name, _ in rules.set}
         self._fates: dict[bytes, _Fate] = {}
 
-    def lines(self, facts: RequestFacts, admit: Admit, request_id: str) -> list[bytes]:
-        """Header lines without line ends, `Host` first; framing and hop-by-hop lines are the connection's business."""
+    def lines(self, facts: RequestFacts, admit: Admit, request_id: str) -> Lines:
+        """Header lines, `Host` first; framing and hop-by-hop lines are the connection's business."""
         heads = facts.kept.heads
         about = (facts.client, facts.peer, facts.scheme, admit.identity, admit.tenant, admit.person, admit.token)
         known = heads.get(self)
         if known is None or known[0] != about:
             if len(heads) >= _ROUTES_KEPT:
                 heads.clear()
-            known = heads[self] = about, self._all_but_its_own(facts, admit)
-        out = [*known[1], b"X-Request-Id: " + request_id.encode("ascii")]
+            known = heads[self] = about, Lines.of(self._all_but_its_own(facts, admit))
+        own = [b"X-Request-Id: " + request_id.encode("ascii")]
         for header, template in self._route.header_rules.set:
             text = _filled(template, facts, admit, request_id)
             if text:
-                out.append(f"{header}: {text}".encode("ascii"))
-        return out
+                own.append(f"{header}: {text}".encode("ascii"))
+        lines: Lines = known[1]
+        return lines.and_more(own)
 
     def _all_but_its_own(self, facts: RequestFacts, admit: Admit) -> list[bytes]:
         """The lines that are the same for every request with these headers, from this client, by this caller."""

@@ -6,71 +6,49 @@ is not UTF-8, add a Content-Type where the service sent none, and cost more than
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from email.utils import formatdate
 from functools import cache, lru_cache
 from http import HTTPStatus
 
 from aiohttp import StreamReader, web
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.connection import Connection
 from gateway.core.errors import UpstreamError
-from gateway.core.model import HeaderLine, RequestFacts
+from gateway.core.model import RequestFacts
+from gateway.doors.listener import Wire
 from gateway.tasks import Tasks
 from gateway.upstream import BodyBroken
 
-ReplyLines = Callable[[int, list[HeaderLine], tuple[bytes, ...]], list[bytes]]
-
 
 class Client:
-    """Implements `upstream.ClientSide` for one request."""
+    """Implements `upstream.ClientSide` for one request, but for what the door knows: `reply_lines` and `keep_alive`."""
 
-    __slots__ = (
-        "_body",
-        "_expects",
-        "_keeps_alive",
-        "_lines",
-        "_tasks",
-        "_wire",
-        "begun",
-        "body_length",
-        "has_body",
-        "http10",
-    )
+    __slots__ = ("begun", "body", "body_length", "expects", "has_body", "http10", "wire")
 
-    def __init__(
-        self,
-        wire: RequestHandler,
-        body: StreamReader,
-        facts: RequestFacts,
-        lines: ReplyLines,
-        tasks: Tasks,
-        *,
-        keeps_alive: Callable[[], bool],
-    ) -> None:
-        """lines: writes the reply's header lines from status, headers and our cookies, framing left out."""
-        self._wire = wire
-        self._body = body
-        self._lines = lines
-        self._tasks = tasks
-        self.http10 = facts.http10
-        self._keeps_alive = keeps_alive
-        self.begun = False
+    def __init__(self, wire: Wire, body: StreamReader) -> None:
+        self.wire = wire
+        self.body = body
+        self.http10 = self.begun = self.has_body = self.expects = False
+        self.body_length: int | None = None
+
+    def learn(self, facts: RequestFacts) -> None:
+        """What the head says of the body that follows it."""
         named = facts.named
+        self.http10 = facts.http10
         length = named.get(b"content-length")
-        self.body_length = int(length[0]) if length else None
-        self.has_body = bool(self.body_length) or b"transfer-encoding" in named
-        self._expects = b"expect" in named and expects_continue(facts)
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._keeps_alive()
+        if length is not None:
+            self.body_length = int(length[0])
+            self.has_body = self.body_length > 0
+        elif b"transfer-encoding" in named:
+            self.has_body = True
+        self.expects = b"expect" in named and expects_continue(facts)
 
     async def read(self, idle_s: float) -> bytes:
         try:
             async with asyncio.timeout(idle_s):
-                data: bytes = await self._body.readany()
+                data: bytes = await self.body.readany()
         except TimeoutError as err:
             raise BodyBroken("the body stopped coming") from err
         except (RequestPayloadError, web.PayloadAccessError) as err:
@@ -78,48 +56,45 @@ class Client:
         return data
 
     def ask_for_body(self) -> None:
-        if self._expects:
+        if self.expects:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def write(self, data: bytes) -> None:
         self.begun = True
-        transport = self._wire.transport
+        transport = self.wire.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         transport.write(data)
 
     @property
     def is_slow(self) -> bool:
-        return self._wire.writing_paused
+        return self.wire.writing_paused
 
     async def drain(self, idle_s: float) -> None:
         """A client that reads something in every idle time may be as slow as it likes."""
-        while self._wire.writing_paused:
+        while self.wire.writing_paused:
             transport = self._transport
             before = transport.get_write_buffer_size()
             try:
                 async with asyncio.timeout(idle_s):
-                    await self._wire._drain_helper()  # noqa: SLF001  # what StreamWriter.drain() calls
+                    await self.wire._drain_helper()  # noqa: SLF001  # what StreamWriter.drain() calls
             except TimeoutError as err:
                 if transport.get_write_buffer_size() >= before:
                     self.abort()
                     raise ConnectionResetError("the client does not read its reply") from err
 
-    def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
-        return self._lines(status, headers, cookies)
-
     def abort(self) -> None:
         """End the connection so that nobody takes half a reply for a whole one."""
-        transport = self._wire.transport
+        transport = self.wire.transport
         if transport is not None:
             transport.abort()
 
-    def tunnel(self, connection: Connection) -> "asyncio.Future[None]":
-        return _Tunnel(self._wire, connection, self._tasks).done
+    def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
+        return _Tunnel(self.wire, connection, tasks).done
 
     @property
     def _transport(self) -> asyncio.Transport:
-        transport = self._wire.transport
+        transport = self.wire.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         return transport
@@ -133,7 +108,7 @@ def expects_continue(facts: RequestFacts) -> bool:
 class _Tunnel:
     """Bytes both ways after a 101, whatever they mean; a slow reader on one side pauses the other."""
 
-    def __init__(self, wire: RequestHandler, connection: Connection, tasks: Tasks) -> None:
+    def __init__(self, wire: Wire, connection: Connection, tasks: Tasks) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._protocol = wire
         self._connection = connection
@@ -202,7 +177,7 @@ def date_line(now_s: int) -> bytes:
 
 
 def write_reply(
-    wire: RequestHandler,
+    wire: Wire,
     status: int,
     lines: Sequence[bytes],
     body: bytes,

@@ -9,8 +9,7 @@ is no HTTP) takes aiohttp's own way, and aiohttp minds every connection.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 from aiohttp import StreamReader, web
@@ -76,19 +75,23 @@ class Written(web.StreamResponse):
         self._keep_alive = keep_alive
 
 
+class Underway(Protocol):
+    """A request that the door has taken at once."""
+
+    def left(self) -> None:
+        """The client has gone."""
+
+
 class Door(Protocol):
     """Who serves what the listener hears."""
 
-    def at_once(self, head: Head, wire: "Wire") -> Callable[[], None] | None:
-        """Serve a request without a body; ends with `wire.ended`, perhaps before this returns.
-
-        Returns what to call should the client go away first.
-        """
+    def at_once(self, head: Head, wire: "Wire") -> "Underway":
+        """Serve a request without a body; ends with `wire.ended`, perhaps before this returns."""
 
     async def serve(self, request: Request) -> web.StreamResponse:
         """Serve any request."""
 
-    def unreadable(self, request: web.BaseRequest, too_large: bool) -> None:
+    def unreadable(self, request: Request, too_large: bool) -> None:
         """Answer what could not be parsed."""
 
 
@@ -155,7 +158,7 @@ class Wire(RequestHandler):
     is_busy: a request that went to the door at once is under way.
     """
 
-    __slots__ = ("_door", "_ended_s", "_held", "_is_between", "_left", "_reader", "client_address", "is_busy")
+    __slots__ = ("_door", "_ended_s", "_held", "_is_between", "_reader", "_underway", "client_address", "is_busy")
 
     def __init__(self, server: "Listener", loop: asyncio.AbstractEventLoop, door: Door, reader: Reader) -> None:
         super().__init__(
@@ -173,7 +176,7 @@ class Wire(RequestHandler):
         self._reader = reader
         self._is_between = True
         self._held = b""
-        self._left: Callable[[], None] | None = None
+        self._underway: Underway | None = None
         self.client_address = ""
         self.is_busy = False
         self._ended_s = 0.0
@@ -207,15 +210,15 @@ class Wire(RequestHandler):
             return False
         self.is_busy = True
         self._request_count += 1
-        left = self._door.at_once(head, self)
+        underway = self._door.at_once(head, self)
         if self.is_busy:
-            self._left = left
+            self._underway = underway
         return True
 
     def ended(self, *, keep_alive: bool) -> None:
         """The request that went to the door at once is over, its reply written."""
         self.is_busy = False
-        self._left = None
+        self._underway = None
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
         if self.transport is None:
@@ -239,9 +242,9 @@ class Wire(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        left, self._left = self._left, None
-        if left is not None:
-            left()
+        underway, self._underway = self._underway, None
+        if underway is not None:
+            underway.left()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio allows it, aiohttp closes always
         """A client that has said all it will say may still be listening (`shutdown` of its half); not for long."""
@@ -268,7 +271,7 @@ class Wire(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         too_large = isinstance(exc, LineTooLong) or "many headers" in str(message).lower()
-        self._door.unreadable(request, too_large)
+        self._door.unreadable(cast(Request, request), too_large)
         return Written(keep_alive=False)
 
     def close(self) -> None:

@@ -15,8 +15,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
 from urllib.parse import urlsplit
 
 from aiohttp import StreamReader, web
@@ -66,22 +64,56 @@ class _Writers:
     reply: ReplyWriter
 
 
-@dataclass(slots=True, eq=False)
-class _Visit:
-    """One request under way."""
+class _Visit(Client):
+    """One request under way.
 
-    head: Head
-    wire: Wire
-    body: StreamReader
-    record: Record
-    started_s: float
-    facts: RequestFacts | None = None
-    client: Client | None = None
-    exchange: Exchange | None = None
-    task: "asyncio.Task[None] | None" = None
-    standings: tuple[Standing, ...] = ()
-    stream: str = ""
-    ends_connection: bool = False  # whatever the reply, for the request cannot be told from what follows it
+    ends_connection: whatever the reply, for the request cannot be told from what follows it. stream: its kind, once the
+    reply turns out to be one.
+    """
+
+    __slots__ = (
+        "admit",
+        "door",
+        "ends_connection",
+        "exchange",
+        "facts",
+        "head",
+        "record",
+        "standings",
+        "started_s",
+        "stream",
+        "task",
+        "writers",
+    )
+
+    def __init__(self, door: "ProxyDoor", head: Head, wire: Wire, body: StreamReader, record: Record) -> None:
+        super().__init__(wire, body)
+        self.door = door
+        self.head = head
+        self.record = record
+        self.started_s = time.perf_counter()
+        self.facts: RequestFacts | None = None
+        self.admit: Admit | None = None
+        self.writers: _Writers | None = None
+        self.exchange: Exchange | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.standings: tuple[Standing, ...] = ()
+        self.stream = ""
+        self.ends_connection = False
+
+    @property
+    def keep_alive(self) -> bool:
+        return not (self.ends_connection or self.head.is_last or self.door.is_draining())
+
+    def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
+        return self.door.reply_lines(self, status, headers, cookies)
+
+    def replied(self) -> None:
+        self.door.replied(self)
+
+    def left(self) -> None:
+        """The client has gone: nobody waits for the reply any more."""
+        self.door.left(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +137,7 @@ class Inside:
 class ProxyDoor:
     def __init__(self, inside: Inside) -> None:
         self._in = inside
+        self.is_draining = inside.is_draining
         self._writers: dict[str, _Writers] = {}
         self._identities = IdentityLines()
         self._blocks = Blocks()
@@ -115,38 +148,36 @@ class ProxyDoor:
     def _next_id(self) -> str:
         return f"{self._id_prefix}{next(self._ids):08x}"
 
-    def _visit(self, head: Head, wire: Wire, body: StreamReader) -> _Visit:
-        return _Visit(head, wire, body, Record(self._next_id()), time.perf_counter())
-
     # --- three ways in ----------------------------------------------------------------------------------------------
 
-    def at_once(self, head: Head, wire: Wire) -> Callable[[], None] | None:
+    def at_once(self, head: Head, wire: Wire) -> _Visit:
         """Serve a request without a body; what has to be waited for goes on in a task."""
-        visit = self._visit(head, wire, EMPTY_PAYLOAD)
+        visit = _Visit(self, head, wire, EMPTY_PAYLOAD, Record(self._next_id()))
         try:
             rest = self._without_waiting(visit)
         except Exception as err:  # noqa: BLE001  # the outermost of all: a bug of ours is a 500, never a forward
             self._over(visit, self._failed(visit, err))
-            return None
+            return visit
         if rest is not None:
             visit.task = self._in.tasks.spawn(self._rest(visit, rest), "serve a request")
-        return partial(self._left_early, visit)
+        return visit
 
     async def serve(self, request: Request) -> web.StreamResponse:
         """Serve any request, whatever happens."""
-        visit = self._visit(request.head, request.wire, request.content)
+        visit = _Visit(self, request.head, request.wire, request.content, Record(self._next_id()))
         return Written(keep_alive=await self._guarded(visit, lambda: self._serve(visit, self._begin(visit))))
 
-    def unreadable(self, request: web.BaseRequest, too_large: bool) -> None:
+    def unreadable(self, request: Request, too_large: bool) -> None:
         """Answer what could not even be parsed, without a word of what it said."""
         reason = Reason.HEADERS_TOO_LARGE if too_large else Reason.BAD_REQUEST
-        record = Record(self._next_id(), reason=reason.value, status=reason.status)
+        record = Record(self._next_id())
+        record.reason, record.status = reason.value, reason.status
         answer = refusal(Refuse(reason), record.request_id)
         self._in.metrics.count(record)
         self._in.request_log.write(record)
         with contextlib.suppress(ConnectionError):
             write_reply(
-                request.protocol,
+                request.wire,
                 answer.status,
                 answer.lines,
                 answer.body,
@@ -169,7 +200,7 @@ class ProxyDoor:
         try:
             return await work()
         except asyncio.CancelledError:
-            self._left(visit)
+            _note_gone(visit)
             raise
         except Exception as err:  # noqa: BLE001  # the outermost of all, once more
             return self._failed(visit, err)
@@ -178,13 +209,13 @@ class ProxyDoor:
 
     def _failed(self, visit: _Visit, err: Exception) -> bool:
         if isinstance(err, ConnectionError):
-            self._left(visit)
+            _note_gone(visit)
             return False
         record = visit.record
         log.error("internal error", request_id=record.request_id, route=record.route, fault=traced(err))
-        if visit.client is not None and visit.client.begun:
+        if visit.begun:
             record.outcome, record.reason = "failed", Reason.INTERNAL_ERROR.value
-            visit.client.abort()
+            visit.abort()
             return False
         try:
             return self._refused(visit, Refuse(Reason.INTERNAL_ERROR))
@@ -197,29 +228,23 @@ class ProxyDoor:
 
     def _put_on_record(self, visit: _Visit) -> None:
         record = visit.record
-        # They refer to the visit in turn. Cut here, so that all of it goes at once and the collector finds nothing.
-        visit.client = visit.exchange = None
+        # It refers to the visit in turn. Cut here, so that all of it goes at once and the collector finds nothing.
+        visit.exchange = None
         if visit.stream:
             self._in.metrics.open_streams.labels(visit.stream).dec()
         record.seconds = time.perf_counter() - visit.started_s
         self._in.metrics.count(record)
         self._in.request_log.write(record)
 
-    def _left_early(self, visit: _Visit) -> None:
-        """The client has gone: nobody waits for the reply any more."""
+    def left(self, visit: _Visit) -> None:
+        """The client of a request that was served at once has gone."""
         if visit.task is not None:
             visit.task.cancel()
             return
         if visit.exchange is not None:
             visit.exchange.close()
-        self._left(visit)
+        _note_gone(visit)
         self._over(visit, False)
-
-    @staticmethod
-    def _left(visit: _Visit) -> None:
-        """For a stream that is how it usually ends."""
-        if not visit.stream:
-            visit.record.outcome = "gone"
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 
@@ -263,16 +288,15 @@ class ProxyDoor:
         if type(following) is not Verdict or following.decision.set_cookies is not None:
             return lambda: self._serve(visit, following)
         decision = self._noted(visit, following)
-        refuse = decision if type(decision) is Refuse else self._prepare(visit, cast(Admit, decision))
+        refuse = decision if isinstance(decision, Refuse) else self._prepare(visit, decision)
         if refuse is not None:
             self._over(visit, self._refused(visit, refuse))
             return None
-        admit = cast(Admit, decision)
         exchange = visit.exchange
         assert exchange is not None  # noqa: S101  # for the type checker: `_prepare` has made it
-        if exchange.start_at_once(partial(self._replied, visit, admit, exchange)):
+        if exchange.start_at_once():
             return None
-        return lambda: self._exchanged(visit, admit, exchange.run())
+        return lambda: self._exchanged(visit, exchange.run())
 
     async def _serve(self, visit: _Visit, following: _Next) -> bool:
         if isinstance(following, _ForUs):
@@ -289,7 +313,7 @@ class ProxyDoor:
         if refuse is not None:
             return await self._refused_with_cookies(visit, refuse)
         assert visit.exchange is not None  # noqa: S101  # for the type checker: `_prepare` has made it
-        return await self._exchanged(visit, decision, visit.exchange.run())
+        return await self._exchanged(visit, visit.exchange.run())
 
     @staticmethod
     def _noted(visit: _Visit, verdict: Verdict) -> Decision:
@@ -302,7 +326,9 @@ class ProxyDoor:
 
     def _prepare(self, visit: _Visit, admit: Admit) -> Refuse | None:
         """Make the exchange with the upstream, not begun yet; or say why there will be none after all."""
-        facts, route, record = cast(RequestFacts, visit.facts), admit.match.route, visit.record
+        facts, route, record = visit.facts, admit.match.route, visit.record
+        assert facts is not None  # noqa: S101  # for the type checker: nobody is admitted without
+        visit.admit = admit
         upstream, identity = route.upstream, admit.identity
         record.outcome, record.route, record.upstream = "admitted", route.id, upstream.name
         if identity is not None:
@@ -318,34 +344,28 @@ class ProxyDoor:
             if wait_s:
                 seconds = math.ceil(wait_s)
                 return Refuse(Reason.UPSTREAM_BUSY, route, retry_after_s=seconds, set_cookies=admit.set_cookies)
-        writers = self._writers.get(route.id) or self._compiled(route)
-        client = visit.client = Client(
-            visit.wire,
-            visit.body,
-            facts,
-            partial(self._reply_lines, visit, facts, route, writers.reply),
-            self._in.tasks,
-            keeps_alive=partial(self._keeps_alive, visit),
-        )
+        writers = visit.writers = self._writers.get(route.id) or self._compiled(route)
+        visit.learn(facts)
         visit.exchange = self._in.upstreams.exchange(
             admit,
-            facts,
+            facts.method,
             writers.request.lines(facts, admit, record.request_id),
-            client,
+            visit,
             path=upstream.base_path + sent.text,
             is_upgrade=visit.head.asks_upgrade and _is_websocket(facts),
         )
         return None
 
-    def _replied(self, visit: _Visit, admit: Admit, exchange: Exchange) -> None:
+    def replied(self, visit: _Visit) -> None:
         """The upstream has begun to answer a request that nobody's task waits for, or it never will."""
-        client = cast(Client, visit.client)
+        exchange = visit.exchange
+        assert exchange is not None  # noqa: S101  # for the type checker: it is what has been answered
         try:
             if exchange.is_whole:
                 relayed = exchange.relay()
-                if not client.is_slow:
+                if not visit.is_slow:
                     exchange.close()
-                    self._over(visit, self._relayed(visit, admit, relayed))
+                    self._over(visit, self._relayed(visit, relayed))
                     return
         except UpstreamError:
             pass  # `finish` will meet it again, and says what to do
@@ -354,36 +374,32 @@ class ProxyDoor:
             self._over(visit, self._failed(visit, err))
             return
         visit.task = self._in.tasks.spawn(
-            self._rest(visit, lambda: self._exchanged(visit, admit, exchange.finish())), "relay a reply"
+            self._rest(visit, lambda: self._exchanged(visit, exchange.finish())), "relay a reply"
         )
 
-    async def _exchanged(self, visit: _Visit, admit: Admit, work: Coroutine[None, None, Relayed]) -> bool:
+    async def _exchanged(self, visit: _Visit, work: Coroutine[None, None, Relayed]) -> bool:
         try:
             relayed = await work
         except (UpstreamError, BodyTooLarge, BodyBroken, BrokenOff) as fault:
-            return await self._broken(visit, admit, fault)
-        return self._relayed(visit, admit, relayed)
+            return await self._broken(visit, fault)
+        return self._relayed(visit, relayed)
 
     @staticmethod
-    def _relayed(visit: _Visit, admit: Admit, relayed: Relayed) -> bool:
-        record = visit.record
+    def _relayed(visit: _Visit, relayed: Relayed) -> bool:
+        record, admit = visit.record, visit.admit
         record.status, record.upstream_seconds = relayed.status, relayed.upstream_s
         record.sent_bytes, record.received_bytes = relayed.sent_bytes, relayed.received_bytes
-        if admit.set_cookies is not None:
+        if admit is not None and admit.set_cookies is not None:
             admit.set_cookies.written()
         return relayed.keep_alive
 
-    def _reply_lines(
-        self,
-        visit: _Visit,
-        facts: RequestFacts,
-        route: Route,
-        writer: ReplyWriter,
-        status: int,
-        headers: list[HeaderLine],
-        cookies: tuple[bytes, ...],
+    def reply_lines(
+        self, visit: _Visit, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]
     ) -> list[bytes]:
-        record = visit.record
+        """Header lines of a reply, framing left out."""
+        record, facts, admit, writers = visit.record, visit.facts, visit.admit, visit.writers
+        assert facts is not None and admit is not None and writers is not None  # noqa: S101, PT018  # by `_prepare`
+        route = admit.match.route
         if route.upstream.hold_on_retry_after:
             self._note_hold(record.subject or facts.client, route, status, headers)
         record.status = status
@@ -392,12 +408,12 @@ class ProxyDoor:
             visit.stream = kind
             self._in.metrics.open_streams.labels(kind).inc()
         additions = ReplyAdditions(
-            request_id=record.request_id,
-            cookies=cookies,
-            ratelimit=ratelimit_lines(visit.standings) if visit.standings else (),
-            cors=cors_lines(facts, route.cors) if route.cors is not None else (),
+            record.request_id,
+            cookies,
+            ratelimit_lines(visit.standings) if visit.standings else (),
+            cors_lines(facts, route.cors) if route.cors is not None else (),
         )
-        return writer.lines(headers, additions)
+        return writers.reply.lines(headers, additions)
 
     def _note_hold(self, caller: str, route: Route, status: int, headers: list[HeaderLine]) -> None:
         asked = next((value.decode("latin-1") for lower, _, value in headers if lower == b"retry-after"), None)
@@ -410,23 +426,22 @@ class ProxyDoor:
         )
         return writers
 
-    async def _broken(
-        self, visit: _Visit, admit: Admit, fault: UpstreamError | BodyTooLarge | BodyBroken | BrokenOff
-    ) -> bool:
+    async def _broken(self, visit: _Visit, fault: UpstreamError | BodyTooLarge | BodyBroken | BrokenOff) -> bool:
         """Before a reply began this is an answer; afterwards the connection ends: half must not pass for whole."""
-        record, client = visit.record, cast(Client, visit.client)
+        record, admit = visit.record, visit.admit
+        assert admit is not None  # noqa: S101  # for the type checker: nothing goes out without
         reason = reason_of(fault)
         record.outcome, record.reason = "failed", reason.value
         log.warning(
             "exchange failed", request_id=record.request_id, route=record.route, reason=reason.value, cause=str(fault)
         )
-        if client.begun:
+        if visit.begun:
             if isinstance(fault, BrokenOff):
                 record.status = fault.relayed.status
                 record.sent_bytes = fault.relayed.sent_bytes
-            client.abort()
+            visit.abort()
             return False
-        visit.ends_connection = not isinstance(fault, UpstreamError) or client.has_body
+        visit.ends_connection = not isinstance(fault, UpstreamError) or visit.has_body
         refuse = Refuse(reason, admit.match.route, set_cookies=admit.set_cookies)
         return await self._refused_with_cookies(visit, refuse, outcome="failed")
 
@@ -462,7 +477,8 @@ class ProxyDoor:
         return self._write(visit, answer)
 
     async def _serve_sign_in(self, visit: _Visit) -> bool:
-        facts, record = cast(RequestFacts, visit.facts), visit.record
+        facts, record = visit.facts, visit.record
+        assert facts is not None  # noqa: S101  # for the type checker: they name the prefix
         record.route = PREFIX
 
         async def body() -> bytes | Reason:
@@ -488,7 +504,7 @@ class ProxyDoor:
         head = visit.head
         visit.record.status = answer.status
         # What is left of a body is read away by aiohttp for a moment; a large one ends the connection instead.
-        keep_alive = self._keeps_alive(visit) and visit.body.is_eof()
+        keep_alive = visit.keep_alive and visit.body.is_eof()
         head_only = head.method == "HEAD"
         write_reply(
             visit.wire,
@@ -501,9 +517,6 @@ class ProxyDoor:
         )
         visit.record.sent_bytes = 0 if head_only else len(answer.body)
         return keep_alive
-
-    def _keeps_alive(self, visit: _Visit) -> bool:
-        return not (visit.ends_connection or visit.head.is_last or self._in.is_draining())
 
     def _preflight(self, visit: _Visit, facts: RequestFacts) -> Answer | None:
         """A CORS preflight is answered for the route that the announced method has; None where that has no `cors`."""
@@ -534,6 +547,12 @@ def _is_websocket(facts: RequestFacts) -> bool:
     """The one upgrade that is passed on; any other is declined by not asking for it (RFC 9110 section 7.8)."""
     wanted = facts.named.get(b"upgrade", ())
     return facts.method == "GET" and facts.is_upgrade and [w.strip().lower() for w in wanted] == [b"websocket"]
+
+
+def _note_gone(visit: _Visit) -> None:
+    """The client has gone; for a stream that is how it usually ends."""
+    if not visit.stream:
+        visit.record.outcome = "gone"
 
 
 def _stream_kind(status: int, headers: list[HeaderLine]) -> str:

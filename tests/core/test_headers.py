@@ -87,7 +87,7 @@ def facts(*headers: tuple[str, str], **changes: object) -> RequestFacts:
 def sent(*headers: tuple[str, str], route: Route = ROUTE, admit: Admit | None = None, **changes: object) -> list[str]:
     admit = admit or Admit(Match(route, {"tenant": "acme"}), ADA, "acme")
     writer = RequestWriter(route, CookieRules(), PROJECT)
-    return [line.decode("latin-1") for line in writer.lines(facts(*headers, **changes), admit, "id1")]
+    return writer.lines(facts(*headers, **changes), admit, "id1").text.decode("latin-1").split("\r\n")[:-1]
 
 
 def named(lines: list[str], name: str) -> list[str]:

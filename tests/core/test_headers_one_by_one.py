@@ -59,7 +59,7 @@ def facts(*headers: tuple[str, str]) -> RequestFacts:
 def sent(*headers: tuple[str, str], route: Route = ROUTE, admit: Admit | None = None) -> list[str]:
     writer = RequestWriter(route, CookieRules(), PROJECT)
     lines = writer.lines(facts(*headers), admit or Admit(Match(route, {}), None), "id1")
-    return [line.decode("latin-1") for line in lines]
+    return lines.text.decode("latin-1").split("\r\n")[:-1]
 
 
 def returned(*headers: tuple[str, str]) -> list[str]:
