@@ -80,6 +80,9 @@ class Gateway:
             clock=self.clock,
             observe=_observer(metrics),
         )
+        verifier = self.sessions.verifier
+        metrics.token_cache.read_from(("hit",), lambda: verifier.hits)
+        metrics.token_cache.read_from(("miss",), lambda: verifier.misses)
         self.upstreams = Upstreams(self.clock, self.tasks)
         gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
         inside = Inside(
@@ -177,10 +180,7 @@ def _observer(metrics: Metrics) -> Callable[[str, str], None]:
     counters = {"refresh": metrics.refreshes, "exchange": metrics.key_exchanges}
 
     def observe(event: str, outcome: str) -> None:
-        if event == "token_cache":
-            metrics.token_cache.add((outcome,))
-        else:
-            counters[event].labels(outcome).inc()
+        counters[event].labels(outcome).inc()
 
     return observe
 

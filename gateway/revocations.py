@@ -10,9 +10,13 @@ _SUBJECTS = 20_000
 
 
 class Revocations:
-    """Bounded; when it overflows, the oldest entries go, and Descope's own word on renewal is what remains."""
+    """Bounded; when it overflows, the oldest entries go, and Descope's own word on renewal is what remains.
+
+    state: another number whenever anything more is refused than before.
+    """
 
     def __init__(self, clock: Clock) -> None:
+        self.state = 0
         self._clock = clock
         self._tokens: OrderedDict[bytes, int] = OrderedDict()
         self._subjects: OrderedDict[str, float] = OrderedDict()
@@ -20,10 +24,12 @@ class Revocations:
 
     def revoke(self, digest: bytes, expires_at_s: int) -> None:
         """Refuse this token from now on."""
+        self.state += 1
         _put(self._tokens, digest, expires_at_s, _TOKENS, self._clock.now_s())
 
     def revoke_subject(self, subject: str) -> None:
         """Refuse every token of `subject` issued until now, whole second included: `iat` knows no finer time."""
+        self.state += 1
         self._subjects.pop(subject, None)
         self._subjects[subject] = int(self._clock.now_s())
         while len(self._subjects) > _SUBJECTS:

@@ -6,6 +6,7 @@ signing key, renew a session that has run out, exchange an access key. Answers f
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
@@ -91,7 +92,7 @@ class Sessions:
         clock: Clock,
         observe: Callable[[str, str], None],
     ) -> None:
-        """observe(event, outcome): event is "token_cache", "refresh" or "exchange"."""
+        """observe(event, outcome): event is "refresh" or "exchange"."""
         self._rules = rules
         self._idp = idp
         self._rests = rests
@@ -109,15 +110,18 @@ class Sessions:
         )
         self._exchanges = Exchanges(rules.access_keys, self.revocations, tasks, clock)
         self._profiles = Profiles(idp, rests, tasks, clock)
-        self.verifier = Verifier(
-            rules.tokens, keyring=keyring, revocations=self.revocations, clock=clock, observe=observe
-        )
+        self.verifier = Verifier(rules.tokens, keyring=keyring, revocations=self.revocations, clock=clock)
 
     # --- callers ----------------------------------------------------------------------------------------------------
 
     def caller_at_once(self, route: Route, credentials: Credentials) -> Caller | None:
         """As `caller`, where nothing has to be waited for; None where it has, or where that is not plain to see."""
         bearer, sessions = credentials.bearer, credentials.sessions
+        if credentials.digest:
+            identity = self.verifier.current(credentials.digest)
+            if identity is not None:
+                is_renewable = bearer is None and credentials.refreshes
+                return None if is_renewable and self._is_near_end(identity) else Caller(identity, bearer or sessions[0])
         if credentials.access_keys:
             return self._exchanged_at_once(credentials.access_keys[0], route.exchange)
         if bearer is None:
@@ -131,14 +135,11 @@ class Sessions:
         outcome = self.verifier.at_once(raw, credentials.digest)
         if outcome is None:
             return None
-        if isinstance(outcome, Identity):
-            standing = self.verifier.standing(outcome)
-            if standing is None:
-                is_renewable = bearer is None and credentials.refreshes
-                return None if is_renewable and self._is_near_end(outcome) else Caller(outcome, raw)
-        else:
-            standing = outcome
-        return None if credentials.refreshes else Caller(standing)
+        standing = self.verifier.standing(outcome) if isinstance(outcome, Identity) else outcome
+        if standing is not None:
+            return None if credentials.refreshes else Caller(standing)
+        is_renewable = bearer is None and credentials.refreshes
+        return None if is_renewable and self._is_near_end(cast(Identity, outcome)) else Caller(outcome, raw)
 
     async def caller(self, route: Route, credentials: Credentials, client: str) -> Caller:
         """Who `credentials` prove on `route`; raises IdentityProviderError where only Descope could tell and cannot."""

@@ -5,7 +5,7 @@ request. Everything here happens on the event loop's thread; the library spells 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -21,15 +21,21 @@ class Counts(Collector):
     def __init__(self, name: str, help_text: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
         self._name, self._help, self._labelnames = name, help_text, labels
         self._counts: dict[tuple[str, ...], int] = {}
+        self._elsewhere: dict[tuple[str, ...], Callable[[], int]] = {}
         registry.register(self)
 
     def add(self, labels: tuple[str, ...]) -> None:
         """Count one."""
         self._counts[labels] = self._counts.get(labels, 0) + 1
 
+    def read_from(self, labels: tuple[str, ...], count: Callable[[], int]) -> None:
+        """Somebody else counts; ask there."""
+        self._elsewhere[labels] = count
+
     def collect(self) -> Iterable[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._help, labels=self._labelnames)
-        for labels, count in self._counts.items():
+        read = {labels: count() for labels, count in self._elsewhere.items()}
+        for labels, count in {**self._counts, **read}.items():
             family.add_metric(labels, count)
         yield family
 

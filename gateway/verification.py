@@ -5,7 +5,6 @@ it all. The memory is bounded by the size of the tokens too, for some carry fort
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 from gateway.clock import Clock
 from gateway.core import tokens
@@ -17,7 +16,25 @@ _REMEMBERED = 10_000
 _REMEMBERED_CHARS = 8 * 1024 * 1024  # parsed, a token takes about seven times its length
 
 
+class _Known:
+    """A token verified before. from_s, until_s: when it counts, by the wall clock, leeway included.
+
+    unrevoked: the state of the revocations in which it was last looked for there.
+    """
+
+    __slots__ = ("from_s", "identity", "size", "unrevoked", "until_s")
+
+    def __init__(self, identity: Identity, size: int, leeway_s: int) -> None:
+        self.identity = identity
+        self.size = size
+        self.from_s = max(identity.not_before_s, identity.issued_at_s) - leeway_s
+        self.until_s = identity.expires_at_s + leeway_s
+        self.unrevoked = -1
+
+
 class Verifier:
+    """hits, misses: how often a token was in memory, and how often not."""
+
     def __init__(
         self,
         rules: TokenRules,
@@ -25,16 +42,34 @@ class Verifier:
         keyring: Keyring,
         revocations: Revocations,
         clock: Clock,
-        observe: Callable[[str, str], None],
     ) -> None:
         self._rules = rules
         self._keyring = keyring
         self._revocations = revocations
         self._clock = clock
-        self._observe = observe
-        self._remembered: OrderedDict[bytes, tuple[Identity, int]] = OrderedDict()
+        self.hits = self.misses = 0
+        self._remembered: OrderedDict[bytes, _Known] = OrderedDict()
         self._chars = 0
         self._generation = 0
+
+    def current(self, digest: bytes) -> Identity | None:
+        """Who a token proves that was verified before and counts now; None for any other.
+
+        digest: `tokens.token_digest` of the token.
+        """
+        generation = self._keyring.fresh_generation
+        if generation is None:
+            return None
+        known = self._remembered.get(digest) if generation == self._generation else None
+        if known is None or not known.from_s <= self._clock.now_s() < known.until_s:
+            return None
+        if known.unrevoked != self._revocations.state:
+            if self._revocations.covers(known.identity):
+                return None
+            known.unrevoked = self._revocations.state
+        self._remembered.move_to_end(digest)
+        self.hits += 1
+        return known.identity
 
     def at_once(self, raw: str, digest: bytes) -> Identity | Reason | None:
         """As `verify`, with the keys at hand; None where they have to be looked at first.
@@ -61,8 +96,8 @@ class Verifier:
         if known is None:
             return None
         self._remembered.move_to_end(digest)
-        self._observe("token_cache", "hit")
-        return known[0]
+        self.hits += 1
+        return known.identity
 
     async def verify(self, raw: str) -> Identity | Reason:
         """A session token's identity, whether current or not; looks for an unknown key once."""
@@ -77,7 +112,7 @@ class Verifier:
             keys = self._keyring.keys
             outcome = tokens.session(raw, keys, self._rules)
         if keys.generation != self._generation:
-            self._observe("token_cache", "miss")
+            self.misses += 1
             return outcome
         return self._learnt(raw, digest, outcome)
 
@@ -96,13 +131,13 @@ class Verifier:
         return tokens.standing(token, self._clock.now_s(), self._rules.leeway_s)
 
     def _learnt(self, raw: str, digest: bytes, outcome: Identity | Reason) -> Identity | Reason:
-        self._observe("token_cache", "miss")
+        self.misses += 1
         if isinstance(outcome, Reason):
             return outcome
         if digest not in self._remembered:
             self._chars += len(raw)
-        self._remembered[digest] = (outcome, len(raw))
+        self._remembered[digest] = _Known(outcome, len(raw), self._rules.leeway_s)
         while len(self._remembered) > _REMEMBERED or self._chars > _REMEMBERED_CHARS:
-            _, (_, size) = self._remembered.popitem(last=False)
-            self._chars -= size
+            _, forgotten = self._remembered.popitem(last=False)
+            self._chars -= forgotten.size
         return outcome

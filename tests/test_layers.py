@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 LINES: tuple[tuple[str, ...], ...] = (
     ("__init__", "core/__init__", "doors/__init__"),
     # the core: no waiting, no clock, no environment
-    ("core/errors", "core/model"),
+    ("core/errors", "core/model", "core/memory"),
     (
         "core/retry_after",
         "core/keyset",

@@ -68,46 +68,6 @@ class HeaderBlock:
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
-class Blocks:
-    """Remembers header blocks that were read: most callers send the same headers with every request.
-
-    Two generations, the older of which is forgotten when the younger is full or has lasted a minute: a block may hold
-    secrets and stays no longer than it is of use, or until the next request. Bounded by number and by bytes.
-    """
-
-    def __init__(self, most: int = 4096, most_bytes: int = 4 * 1024 * 1024, lasting_s: float = 60.0) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
-        self._lasting_s = lasting_s
-        self._young: dict[RawHeaders, HeaderBlock] = {}
-        self._old: dict[RawHeaders, HeaderBlock] = {}
-        self._bytes = 0
-        self._since_s = 0.0
-
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old)
-
-    def read(self, raw: RawHeaders, now_s: float) -> HeaderBlock | Reason:
-        """The block that `raw` spells, or why it is none. now_s: any clock that does not go back."""
-        if now_s - self._since_s > self._lasting_s or len(self._young) >= self._most or self._bytes > self._most_bytes:
-            self._turn(now_s)
-        block = self._young.get(raw)
-        if block is not None:
-            return block
-        known = self._old.pop(raw, None) or read_block(raw)
-        if not isinstance(known, Reason):
-            self._young[raw] = known
-            self._bytes += sum(map(len, chain.from_iterable(raw)))
-        return known
-
-    def _turn(self, now_s: float) -> None:
-        # After two lifetimes without a request nothing of the younger generation is worth keeping either.
-        self._old = self._young if now_s - self._since_s <= 2 * self._lasting_s else {}
-        self._young = {}
-        self._bytes = 0
-        self._since_s = now_s
-
-
 def read_block(raw: RawHeaders) -> HeaderBlock | Reason:
     """Headers as they came over the wire, checked, or why they are none."""
     lines = _lines(raw)

@@ -124,12 +124,12 @@ class RequestWriter:
             if len(heads) >= _ROUTES_KEPT:
                 heads.clear()
             known = heads[self] = about, Lines.of(self._all_but_its_own(facts, admit))
-        own = [b"X-Request-Id: " + request_id.encode("ascii")]
+        lines: Lines = known[1]
+        own = [f"X-Request-Id: {request_id}".encode("ascii")]
         for header, template in self._route.header_rules.set:
             text = _filled(template, facts, admit, request_id)
             if text:
                 own.append(f"{header}: {text}".encode("ascii"))
-        lines: Lines = known[1]
         return lines.and_more(own)
 
     def _all_but_its_own(self, facts: RequestFacts, admit: Admit) -> list[bytes]:

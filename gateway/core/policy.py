@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import assert_never
 
 from gateway.core.model import (
+    NOBODY,
     Admit,
     Auth,
     ClaimHeld,
@@ -80,8 +81,8 @@ def decide(facts: RequestFacts, match: Match, caller: Identity | Reason | None, 
         return Refuse(Reason.WRONG_CREDENTIAL_KIND, route)
     if route.auth is Auth.PUBLIC or not isinstance(caller, Identity):
         return Admit(match, None)
-    tenant = wanted_tenant(facts, match, caller) or caller.selected_tenant
-    return Admit(match, caller, tenant, token=token)
+    tenant = wanted_tenant(facts, match, caller) if route.tenant_from is not None else None
+    return Admit(match, caller, tenant or caller.selected_tenant, NOBODY, token)
 
 
 def findings(facts: RequestFacts, match: Match, caller: Identity | Reason | None) -> Iterator[Finding]:

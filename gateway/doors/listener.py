@@ -19,8 +19,9 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.core.facts import RawHeaders
-from gateway.core.model import noun
+from gateway.core.facts import HeaderBlock, read_block
+from gateway.core.memory import Memory
+from gateway.core.model import Reason, noun
 
 _HEADER_LINE_BYTES = 32 * 1024
 _HEADER_LINES = 200
@@ -39,7 +40,7 @@ class Head:
     method: str
     raw_target: bytes
     version: tuple[int, int]
-    raw_headers: RawHeaders
+    block: HeaderBlock | Reason
     is_last: bool
     asks_upgrade: bool = False
 
@@ -54,7 +55,7 @@ class Request(web.BaseRequest):
             message.method,
             message.path.encode("utf-8", "surrogateescape"),
             message.version,
-            message.raw_headers,
+            read_block(message.raw_headers),
             message.should_close,
             message.upgrade,
         )
@@ -98,10 +99,13 @@ class Door(Protocol):
 class Reader:
     """Reads a request that came whole, alone and without a body, through httptools; leaves everything else alone.
 
-    One for all connections, for it keeps nothing from one piece to the next.
+    Most callers send the same headers with every request, and ask for the same targets again. What the parser made of
+    either is remembered by their very bytes, so that it need not be asked again. One reader serves all connections.
     """
 
     def __init__(self) -> None:
+        self._firsts: Memory[bytes, tuple[str, bytes, tuple[int, int]]] = Memory()
+        self._rests: Memory[tuple[bytes, tuple[int, int]], tuple[HeaderBlock, bool]] = Memory()
         self._renew()
 
     def _renew(self) -> None:
@@ -111,8 +115,18 @@ class Reader:
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
 
-    def read(self, data: bytes) -> Head | None:
+    def read(self, data: bytes, now_s: float) -> Head | None:
         """The head, where `data` is one request and nothing else; None where aiohttp shall read it."""
+        first, _, rest = data.partition(b"\r\n")
+        line = self._firsts.get(first, now_s)
+        if line is not None:
+            method, target, version = line
+            known = self._rests.get((rest, version), now_s)
+            if known is not None:
+                return Head(method, target, version, known[0], known[1])
+        return self._parsed(data, first, rest, now_s)
+
+    def _parsed(self, data: bytes, first: bytes, rest: bytes, now_s: float) -> Head | None:
         self._begun = self._ended = 0
         self._target = b""
         try:
@@ -120,18 +134,23 @@ class Reader:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._renew()
             return None
-        headers = tuple(self._headers)
+        parser, headers = self._parser, tuple(self._headers)
         # As many lines as headers, or one of them is folded: parsers join such a one each in its own way.
         if self._begun != 1 or self._ended != 1 or data.count(b"\n") != len(headers) + 2:
             self._renew()
             return None
         self._headers.clear()
-        parser = self._parser
-        version = _VERSIONS.get(parser.get_http_version())
-        head = Head(parser.get_method().decode("latin-1"), self._target, version or (0, 0), headers, self._is_last)
-        if self._is_last:
+        method, target, is_last = parser.get_method().decode("latin-1"), self._target, self._is_last
+        version = _VERSIONS.get(parser.get_http_version(), (0, 0))
+        block = read_block(headers)
+        if not isinstance(block, Reason):
+            if self._firsts.get(first, now_s) is None:
+                self._firsts.keep(first, (method, target, version), 2 * len(first), now_s)
+            if self._rests.get((rest, version), now_s) is None:
+                self._rests.keep((rest, version), (block, is_last), 3 * len(rest), now_s)
+        if is_last:
             self._renew()
-        return head
+        return Head(method, target, version, block, is_last)
 
     # what httptools calls
 
@@ -205,7 +224,7 @@ class Wire(RequestHandler):
         """Hand a request to the door at once; False while anything else is going on here."""
         if self._waiter is None or self._messages or self._close or self._force_close:
             return False
-        head = self._reader.read(data)
+        head = self._reader.read(data, time.monotonic())
         if head is None:
             return False
         self.is_busy = True

@@ -25,7 +25,7 @@ from gateway.clock import Clock
 from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines, is_preflight
 from gateway.core.errors import UpstreamError
-from gateway.core.facts import Blocks, gather
+from gateway.core.facts import gather
 from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Admit, Decision, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
@@ -140,7 +140,6 @@ class ProxyDoor:
         self.is_draining = inside.is_draining
         self._writers: dict[str, _Writers] = {}
         self._identities = IdentityLines()
-        self._blocks = Blocks()
         # Unlike any other gateway's and its own of an earlier run; that they can be guessed harms nobody.
         self._id_prefix = secrets.token_hex(4)
         self._ids = itertools.count(1)
@@ -255,7 +254,7 @@ class ProxyDoor:
             method=head.method,
             raw_target=head.raw_target,
             version=head.version,
-            block=self._blocks.read(head.raw_headers, visit.started_s),
+            block=head.block,
             peer=visit.wire.client_address,
             server=self._in.server,
         )
@@ -276,7 +275,7 @@ class ProxyDoor:
             # Its body would reach the upstream as a second request: an upgrade is forwarded without framing.
             visit.ends_connection = True
             return Verdict(Refuse(Reason.BAD_REQUEST))
-        if is_preflight(facts):
+        if facts.method == "OPTIONS" and is_preflight(facts):
             answer = self._preflight(visit, facts)
             if answer is not None:
                 return answer

@@ -1,0 +1,60 @@
+"""A memory of what was worked out before: bounded by number, bytes and time, and cheap to ask.
+
+Two generations. What is asked for again moves into the younger one; when that is full or has lasted a while, the older
+one is forgotten whole. What is kept may hold secrets, so that it stays no longer than it is of use, or until the next
+question.
+"""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Memory(Generic[K, V]):
+    """most, most_bytes: of one generation; the caller says how large a value is. lasting_s: its age at the most."""
+
+    def __init__(self, most: int = 4096, most_bytes: int = 4 * 1024 * 1024, lasting_s: float = 60.0) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._lasting_s = lasting_s
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+        self._sizes: dict[K, int] = {}
+        self._bytes = 0
+        self._ends_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, key: K, now_s: float) -> V | None:
+        """What was kept for `key`. now_s: any clock that does not go back, the same for all calls."""
+        if now_s >= self._ends_s:
+            self._turn(now_s)
+        value = self._young.get(key)
+        if value is None and self._old:
+            value = self._old.pop(key, None)
+            if value is not None:
+                self._put(key, value, self._sizes.pop(key))
+        return value
+
+    def keep(self, key: K, value: V, size: int, now_s: float) -> None:
+        """Keep `value` for `key`, which was not there. size: in bytes, all told."""
+        if len(self._young) >= self._most or self._bytes + size > self._most_bytes:
+            self._turn(now_s)
+        if size <= self._most_bytes:
+            self._put(key, value, size)
+
+    def _put(self, key: K, value: V, size: int) -> None:
+        self._young[key] = value
+        self._sizes[key] = size
+        self._bytes += size
+
+    def _turn(self, now_s: float) -> None:
+        # After two lifetimes without a question nothing of the younger generation is worth keeping either.
+        self._old = self._young if now_s < self._ends_s + self._lasting_s else {}
+        self._sizes = {key: self._sizes[key] for key in self._old}
+        self._young = {}
+        self._bytes = 0
+        self._ends_s = now_s + self._lasting_s
