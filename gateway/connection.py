@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
         self.length: int | None = None
         self.chunked = False
         self.has_body = False
+        self.is_event_stream = False
         self.keep_alive = False
         self.head_complete = False
         self.complete = False
@@ -295,6 +296,8 @@ class Connection(asyncio.Protocol):
                     self.fail(UpstreamBadReply("the reply has a Transfer-Encoding other than chunked"))
                     return
                 self.chunked = True
+            elif lower == b"content-type":
+                self.is_event_stream = value[:17].lower() == b"text/event-stream"
         if self.chunked and self.length is not None:
             self.fail(UpstreamBadReply("the reply has both Content-Length and Transfer-Encoding"))
 

@@ -51,7 +51,8 @@ class Keyring:
     @property
     def fresh_generation(self) -> int | None:
         """The generation of keys that needs no looking after now; None where `ready` has something to do."""
-        return self._keys.generation if self._keys is not None and self.age_s <= EVERY_S else None
+        keys = self._keys
+        return keys.generation if keys is not None and self._clock.mono_s() - self._fetched_s <= EVERY_S else None
 
     @property
     def is_ready(self) -> bool:

@@ -5,6 +5,7 @@ has begun, a broken upstream ends the client's connection, so that nobody takes 
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from gateway.clock import Clock
 from gateway.connection import Connection, Stale
 from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError, UpstreamTimeout
 from gateway.core.headers import Lines
-from gateway.core.model import Admit, HeaderLine, Timeouts, Upstream
+from gateway.core.model import Admit, Timeouts, Upstream
 from gateway.pool import IDLE_S, Pool
 from gateway.tasks import Tasks
 
 _WHILE_SENDING_S = 86_400.0  # the client's own pace is bounded by `timeouts.idle`, not by the wait for a reply
 _LOOKED_THROUGH_S = 0.1
 _RESTED_S = 1.0  # a request that may not be repeated takes no connection that the service may be about to close
+_BREAK = re.compile("[\r\n\0]")
 _ANNOUNCE_NO_BODY = frozenset({"POST", "PUT", "PATCH"})
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -67,8 +69,8 @@ class ClientSide(Protocol):
     async def drain(self, idle_s: float) -> None:
         """Wait until the client has taken most of what was written; raises ConnectionError if it takes nothing."""
 
-    def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
-        """Header lines of the reply, framing left out."""
+    def reply_lines(self, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
+        """Header lines of the reply that has come over a connection, framing left out."""
 
     def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
         """Hand the client's bytes to `connection` from now on, and back; done when either side has ended."""
@@ -98,16 +100,17 @@ class Upstreams:
     def exchange(
         self,
         admit: Admit,
+        pool: Pool,
         method: str,
+        path: str,
         lines: Lines,
         client: ClientSide,
         *,
-        path: str,
         is_upgrade: bool = False,
     ) -> "Exchange":
-        """An exchange that has not begun. lines: without framing. path: the request target to send."""
+        """An exchange that has not begun. path: the request target to send. lines: without framing."""
         head = _request_head(method, path, lines, client, is_upgrade=is_upgrade)
-        return Exchange(self, admit, method, client, head, is_upgrade=is_upgrade)
+        return Exchange(self, admit, pool, method, head, client, is_upgrade=is_upgrade)
 
     def pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
@@ -121,7 +124,10 @@ class Upstreams:
 
 
 def _request_head(method: str, path: str, lines: Lines, client: ClientSide, *, is_upgrade: bool) -> bytes:
-    first = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+    first = f"{method} {path} HTTP/1.1"
+    # Every part was checked where it was made, the lines by `Lines`; this is the last place before the wire.
+    if not first.isprintable() and _BREAK.search(first):
+        raise ValueError("a line break inside the first line of the forwarded request")
     framing = b""
     if is_upgrade:
         framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -132,10 +138,7 @@ def _request_head(method: str, path: str, lines: Lines, client: ClientSide, *, i
         framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
     elif method in _ANNOUNCE_NO_BODY:
         framing = b"Content-Length: 0\r\n"
-    # Every part was checked where it was made, the lines by `Lines`; this is the last place before the wire.
-    if first.count(b"\n") != 1 or first.count(b"\r") != 1 or b"\0" in first:
-        raise ValueError("a line break inside the first line of the forwarded request")
-    return b"%b%b%b\r\n" % (first, lines.text, framing)
+    return b"".join((first.encode("latin-1"), b"\r\n", lines.text, framing, b"\r\n"))
 
 
 class Deadlines:
@@ -189,15 +192,16 @@ class Exchange:
         self,
         upstreams: Upstreams,
         admit: Admit,
+        pool: Pool,
         method: str,
-        client: ClientSide,
         request: bytes,
+        client: ClientSide,
         *,
         is_upgrade: bool,
     ) -> None:
         """request: the head to send, all of it."""
         self._upstreams = upstreams
-        self._pool = upstreams.pool(admit.match.route.upstream)
+        self._pool = pool
         self._admit = admit
         self._method = method
         self._client = client
@@ -385,7 +389,7 @@ class Exchange:
             return relayed
         cookies = await self._admit.set_cookies.settled() if self._admit.set_cookies is not None else ()
         if connection.status == 101:
-            return await self._tunnelled(connection, client.reply_lines(101, connection.headers, cookies))
+            return await self._tunnelled(connection, client.reply_lines(connection, cookies))
         head, chunked = self._reply(connection, cookies)
         relayed.status = connection.status
         if connection.complete:
@@ -395,7 +399,7 @@ class Exchange:
             await client.drain(self._timeouts.idle_s)
             return relayed
         client.write(head)
-        idle_s = None if is_event_stream(connection.headers) else self._timeouts.idle_s
+        idle_s = None if connection.is_event_stream else self._timeouts.idle_s
         while data := await connection.body(idle_s):
             relayed.sent_bytes += len(data)
             client.write(_chunk(data) if chunked else data)
@@ -407,7 +411,7 @@ class Exchange:
 
     def _reply(self, connection: Connection, cookies: tuple[bytes, ...]) -> tuple[bytes, bool]:
         """The reply's head as it goes out, and whether its body goes out in chunks."""
-        lines = self._client.reply_lines(connection.status, connection.headers, cookies)
+        lines = self._client.reply_lines(connection, cookies)
         self.relayed.keep_alive = self._client.keep_alive and self._body_sent
         chunked = self._frame(connection, lines)
         return _reply_head(connection, lines), chunked
@@ -473,11 +477,3 @@ def _reply_head(connection: Connection, lines: list[bytes]) -> bytes:
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-
-
-def is_event_stream(headers: list[HeaderLine]) -> bool:
-    """Whether a reply is a stream of events, which lasts as long as it lasts."""
-    for lower, _, value in headers:
-        if lower == b"content-type" and value.lower().startswith(b"text/event-stream"):
-            return True
-    return False

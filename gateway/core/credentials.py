@@ -25,11 +25,11 @@ def find(facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials |
     """What the request brought for a route of kind `auth`; public routes look at nothing."""
     if auth is Auth.PUBLIC:
         return Credentials()
-    known = facts.kept.found.get(auth)
-    if known is not None and known[0] is cookies:
-        return known[1]
+    known = facts.kept.found
+    if known is not None and known[0] is auth and known[1] is cookies:
+        return known[2]
     found = _found(facts, auth, cookies)
-    facts.kept.found[auth] = (cookies, found)
+    facts.kept.found = (auth, cookies, found)
     return found
 
 

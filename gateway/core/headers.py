@@ -82,7 +82,7 @@ def is_ours(name: bytes) -> bool:
 
 @noun
 class Lines:
-    """Header lines as they go out, each with its end. Made by `of` and `and_more`, which let no line hold another."""
+    """Header lines as they go out, each with its end. Made by `of` and `and_one`, which let no line hold another."""
 
     text: bytes
 
@@ -94,8 +94,11 @@ class Lines:
             raise ValueError("a line break inside a header of the forwarded request")
         return cls(text)
 
-    def and_more(self, lines: Sequence[bytes]) -> "Lines":
-        return Lines(self.text + Lines.of(lines).text)
+    def and_one(self, name: str, value: str) -> "Lines":
+        """One more line, in ASCII; raises ValueError as `of`, and for what no header can hold."""
+        if not (value.isprintable() and name.isprintable()):
+            raise ValueError("a control character inside a header of the forwarded request")
+        return Lines(self.text + f"{name}: {value}\r\n".encode("ascii"))
 
 
 class RequestWriter:
@@ -125,12 +128,12 @@ class RequestWriter:
                 heads.clear()
             known = heads[self] = about, Lines.of(self._all_but_its_own(facts, admit))
         lines: Lines = known[1]
-        own = [f"X-Request-Id: {request_id}".encode("ascii")]
+        lines = lines.and_one("X-Request-Id", request_id)
         for header, template in self._route.header_rules.set:
             text = _filled(template, facts, admit, request_id)
             if text:
-                own.append(f"{header}: {text}".encode("ascii"))
-        return lines.and_more(own)
+                lines = lines.and_one(header, text)
+        return lines
 
     def _all_but_its_own(self, facts: RequestFacts, admit: Admit) -> list[bytes]:
         """The lines that are the same for every request with these headers, from this client, by this caller."""

@@ -132,7 +132,7 @@ class Kept:
     __slots__ = ("found", "heads")
 
     def __init__(self) -> None:
-        self.found: dict[Auth, tuple[CookieRules, Credentials | Reason]] = {}
+        self.found: tuple[Auth, CookieRules, Credentials | Reason] | None = None
         self.heads: dict[object, tuple[Any, ...]] = {}
 
 

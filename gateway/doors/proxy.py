@@ -22,13 +22,14 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.clock import Clock
+from gateway.connection import Connection
 from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines, is_preflight
 from gateway.core.errors import UpstreamError
 from gateway.core.facts import gather
 from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import Standing, ratelimit_lines
-from gateway.core.model import Admit, Decision, HeaderLine, Match, Reason, Refuse, RequestFacts, Route, ServerRules
+from gateway.core.model import Admit, Decision, Match, Reason, Refuse, RequestFacts, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.answers import Answer, refusal
 from gateway.doors.client import Client, expects_continue, write_reply
@@ -37,9 +38,10 @@ from gateway.doors.listener import Head, Request, Wire, Written
 from gateway.doors.signin import BODY_BYTES, PREFIX, SignIn
 from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
+from gateway.pool import Pool
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
-from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Exchange, Relayed, Upstreams, is_event_stream
+from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Exchange, Relayed, Upstreams
 
 _FORM_S = 10.0
 # What to say to CONNECT and TRACE, which no route takes.
@@ -58,10 +60,11 @@ _Rest = Callable[[], Awaitable[bool]]  # what is left to do; True when the conne
 
 @dataclass(frozen=True, slots=True)
 class _Writers:
-    """What is compiled once for a route."""
+    """What is made once for a route."""
 
     request: RequestWriter
     reply: ReplyWriter
+    pool: Pool
 
 
 class _Visit(Client):
@@ -105,8 +108,8 @@ class _Visit(Client):
     def keep_alive(self) -> bool:
         return not (self.ends_connection or self.head.is_last or self.door.is_draining())
 
-    def reply_lines(self, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]) -> list[bytes]:
-        return self.door.reply_lines(self, status, headers, cookies)
+    def reply_lines(self, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
+        return self.door.reply_lines(self, reply, cookies)
 
     def replied(self) -> None:
         self.door.replied(self)
@@ -347,10 +350,11 @@ class ProxyDoor:
         visit.learn(facts)
         visit.exchange = self._in.upstreams.exchange(
             admit,
+            writers.pool,
             facts.method,
+            upstream.base_path + sent.text,
             writers.request.lines(facts, admit, record.request_id),
             visit,
-            path=upstream.base_path + sent.text,
             is_upgrade=visit.head.asks_upgrade and _is_websocket(facts),
         )
         return None
@@ -392,36 +396,35 @@ class ProxyDoor:
             admit.set_cookies.written()
         return relayed.keep_alive
 
-    def reply_lines(
-        self, visit: _Visit, status: int, headers: list[HeaderLine], cookies: tuple[bytes, ...]
-    ) -> list[bytes]:
+    def reply_lines(self, visit: _Visit, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
         """Header lines of a reply, framing left out."""
         record, facts, admit, writers = visit.record, visit.facts, visit.admit, visit.writers
         assert facts is not None and admit is not None and writers is not None  # noqa: S101, PT018  # by `_prepare`
         route = admit.match.route
         if route.upstream.hold_on_retry_after:
-            self._note_hold(record.subject or facts.client, route, status, headers)
-        record.status = status
-        kind = _stream_kind(status, headers)
-        if kind:
-            visit.stream = kind
-            self._in.metrics.open_streams.labels(kind).inc()
+            self._note_hold(record.subject or facts.client, route, reply)
+        record.status = reply.status
+        if reply.is_event_stream or reply.status == 101:
+            visit.stream = "websocket" if reply.status == 101 else "sse"
+            self._in.metrics.open_streams.labels(visit.stream).inc()
         additions = ReplyAdditions(
             record.request_id,
             cookies,
             ratelimit_lines(visit.standings) if visit.standings else (),
             cors_lines(facts, route.cors) if route.cors is not None else (),
         )
-        return writers.reply.lines(headers, additions)
+        return writers.reply.lines(reply.headers, additions)
 
-    def _note_hold(self, caller: str, route: Route, status: int, headers: list[HeaderLine]) -> None:
-        asked = next((value.decode("latin-1") for lower, _, value in headers if lower == b"retry-after"), None)
-        self._in.holds.note(route.id, caller, status, parse_retry_after(asked, self._in.clock.now_s()))
+    def _note_hold(self, caller: str, route: Route, reply: Connection) -> None:
+        asked = next((value.decode("latin-1") for lower, _, value in reply.headers if lower == b"retry-after"), None)
+        self._in.holds.note(route.id, caller, reply.status, parse_retry_after(asked, self._in.clock.now_s()))
 
     def _compiled(self, route: Route) -> _Writers:
         cookies = self._in.server.cookies
         writers = self._writers[route.id] = _Writers(
-            RequestWriter(route, cookies, self._in.project_id, self._identities), ReplyWriter(route, cookies)
+            RequestWriter(route, cookies, self._in.project_id, self._identities),
+            ReplyWriter(route, cookies),
+            self._in.upstreams.pool(route.upstream),
         )
         return writers
 
@@ -552,12 +555,6 @@ def _note_gone(visit: _Visit) -> None:
     """The client has gone; for a stream that is how it usually ends."""
     if not visit.stream:
         visit.record.outcome = "gone"
-
-
-def _stream_kind(status: int, headers: list[HeaderLine]) -> str:
-    if status == 101:
-        return "websocket"
-    return "sse" if is_event_stream(headers) else ""
 
 
 def _handed_on_id(facts: RequestFacts) -> str:
