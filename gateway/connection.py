@@ -27,6 +27,45 @@ class Stale(UpstreamError):
 class Connection(asyncio.Protocol):
     """What the upstream says: `status`, `reason`, `headers`, `length` (None: not told), `chunked`, then the body."""
 
+    __slots__ = (
+        "_buffered",
+        "_bytes_beside_body",
+        "_chunks",
+        "_error",
+        "_head_only",
+        "_in_use",
+        "_interim",
+        "_loop",
+        "_message_ended",
+        "_parser",
+        "_reading_paused",
+        "_upgrade",
+        "_waiter",
+        "_write_waiter",
+        "_writing_paused",
+        "any_byte",
+        "chunked",
+        "complete",
+        "has_body",
+        "head_complete",
+        "headers",
+        "idle_since_s",
+        "is_event_stream",
+        "is_open",
+        "keep_alive",
+        "length",
+        "on_reply",
+        "on_tunnel_closed",
+        "on_writing",
+        "reason",
+        "spoilt",
+        "status",
+        "tail",
+        "transport",
+        "tunnel",
+        "uses",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.transport: asyncio.Transport | None = None

@@ -148,7 +148,7 @@ class ProxyDoor:
         self._ids = itertools.count(1)
 
     def _next_id(self) -> str:
-        return f"{self._id_prefix}{next(self._ids):08x}"
+        return self._id_prefix + hex(next(self._ids))[2:]
 
     # --- three ways in ----------------------------------------------------------------------------------------------
 
