@@ -13,6 +13,7 @@ import httptools
 
 from gateway.core.errors import UpstreamBadReply, UpstreamError, UpstreamTimeout
 from gateway.core.model import HeaderLine
+from gateway.outbox import Outbox
 
 BUFFERED_BYTES = 256 * 1024
 HEAD_BYTES = 256 * 1024
@@ -145,6 +146,12 @@ class Connection(asyncio.Protocol):
         if self.transport is None or not self.is_open:
             raise self._error or Stale("the connection was closed")
         self.transport.write(data)
+
+    def send(self, data: bytes, outbox: Outbox) -> None:
+        """As `write`, at the end of this turn of the event loop; for what is all that will be written."""
+        if self.transport is None or not self.is_open:
+            raise self._error or Stale("the connection was closed")
+        outbox.put(self.transport, data)
 
     @property
     def unsent_bytes(self) -> int:
@@ -295,9 +302,6 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_complete:
             return  # a trailer field: dropped, for it would arrive where nobody judged it
-        if len(self.headers) >= HEAD_LINES:
-            self.fail(UpstreamBadReply("the reply's head is too large"))
-            return
         self.headers.append((name.lower(), name, value))
 
     def on_headers_complete(self) -> None:
@@ -313,6 +317,9 @@ class Connection(asyncio.Protocol):
         self.status = status
         if not 101 <= status <= 599 or (status == 101 and not self._upgrade):
             self.fail(UpstreamBadReply("the reply has a status that nobody asked for"))
+            return
+        if len(self.headers) > HEAD_LINES:
+            self.fail(UpstreamBadReply("the reply's head is too large"))
             return
         self._read_framing()
         if self._error is not None:

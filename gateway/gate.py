@@ -38,6 +38,10 @@ from gateway.core.routes import RouteTable
 from gateway.sessions import Caller, Sessions
 
 
+_PLACES_KEPT = 4096  # hosts, methods and paths whose route is remembered
+_KEPT_CHARS = 512
+
+
 @noun
 class Verdict:
     """A decision, and where the caller stands with the route's limits."""
@@ -62,11 +66,22 @@ class Gate:
     def __init__(
         self, table: RouteTable, server: ServerRules, sessions: Sessions, allowances: Allowances, clock: Clock
     ) -> None:
-        self.table = table
+        self._table = table
+        self._matched: dict[tuple[str, str, str], Match | MethodMismatch | None] = {}
         self._server = server
         self._sessions = sessions
         self._allowances = allowances
         self._clock = clock
+
+    @property
+    def table(self) -> RouteTable:
+        """The routes that requests are judged by; another table may be put in its place while requests run."""
+        return self._table
+
+    @table.setter
+    def table(self, table: RouteTable) -> None:
+        self._table = table
+        self._matched.clear()
 
     async def judge(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict:
         """Decide on one request; never raises for anything that Descope or a client does."""
@@ -75,7 +90,8 @@ class Gate:
 
     def judge_at_once(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict | Unsettled:
         """Decide on one request as far as that goes without waiting; what is not settled goes on to `settle`."""
-        match = self.table.match(facts.host, facts.method, facts.target)
+        place = (facts.host, facts.method, facts.target.path)
+        match = self._matched.get(place) or self._match(place, facts)
         if match is None:
             return Verdict(Refuse(Reason.NO_ROUTE))
         if isinstance(match, MethodMismatch):
@@ -102,6 +118,14 @@ class Gate:
         if caller is None or route.upstream.profile:
             return Unsettled(facts, match, found, standings, caller)
         return self._judged(facts, match, standings, self._decide(facts, match, caller))
+
+    def _match(self, place: tuple[str, str, str], facts: RequestFacts) -> Match | MethodMismatch | None:
+        match = self._table.match(facts.host, facts.method, facts.target)
+        if len(self._matched) >= _PLACES_KEPT:
+            self._matched.clear()
+        if len(facts.target.path) <= _KEPT_CHARS:
+            self._matched[place] = match
+        return match
 
     async def settle(self, case: Unsettled) -> Verdict:
         """Decide on what had to wait."""

@@ -16,6 +16,7 @@ from gateway.connection import Connection, Stale
 from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError, UpstreamTimeout
 from gateway.core.headers import Lines
 from gateway.core.model import Admit, Timeouts, Upstream
+from gateway.outbox import Outbox
 from gateway.pool import IDLE_S, Pool
 from gateway.tasks import Tasks
 
@@ -66,6 +67,9 @@ class ClientSide(Protocol):
     def write(self, data: bytes) -> None:
         """Raises ConnectionError once the client has gone."""
 
+    def send(self, data: bytes) -> None:
+        """As `write`, at the end of this turn of the event loop; for what needs no `drain`."""
+
     async def drain(self, idle_s: float) -> None:
         """Wait until the client has taken most of what was written; raises ConnectionError if it takes nothing."""
 
@@ -95,6 +99,7 @@ class Upstreams:
         self._clock = clock
         self.tasks = tasks
         self.deadlines = Deadlines()
+        self.outbox = Outbox()
         self._pools: dict[Upstream, Pool] = {}
 
     def exchange(
@@ -232,7 +237,7 @@ class Exchange:
         connection.begin(head_only=self._method == "HEAD", upgrade=False)
         connection.on_reply = self._replied
         self._upstreams.deadlines.add(self, self._timeouts.response_s)
-        connection.write(self._request)
+        connection.send(self._request, self._upstreams.outbox)
         return True
 
     def _replied(self) -> None:
@@ -260,7 +265,7 @@ class Exchange:
         head, chunked = self._reply(connection, ())
         body = connection.taken()
         relayed.status, relayed.sent_bytes = connection.status, len(body)
-        self._client.write(head + (_chunk(body) + b"0\r\n\r\n" if chunked else body))
+        self._client.send(head + (_chunk(body) + b"0\r\n\r\n" if chunked else body))
         return relayed
 
     async def finish(self) -> Relayed:

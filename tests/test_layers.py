@@ -60,6 +60,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "renewals",
         "exchanges",
         "holds",
+        "outbox",
         "connection",
         "pool",
         "upstream",

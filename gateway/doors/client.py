@@ -57,14 +57,15 @@ class Client:
 
     def ask_for_body(self) -> None:
         if self.expects:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def write(self, data: bytes) -> None:
         self.begun = True
-        transport = self.wire.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client has gone")
-        transport.write(data)
+        self.wire.write(data)
+
+    def send(self, data: bytes) -> None:
+        self.begun = True
+        self.wire.send(data)
 
     @property
     def is_slow(self) -> bool:
@@ -187,9 +188,6 @@ def write_reply(
     head_only: bool,
 ) -> None:
     """Write a whole reply of our own."""
-    transport = wire.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client has gone")
     out = [_status_line(status), date_line(int(time.time())), *lines]
     if status != 204:
         out.append(b"Content-Length: %d" % len(body))
@@ -200,7 +198,7 @@ def write_reply(
     head = b"\r\n".join(out) + b"\r\n\r\n"
     if head.count(b"\n") != len(out) + 1 or head.count(b"\r") != len(out) + 1:
         raise ValueError("a line break inside a header of our own reply")
-    transport.write(head if head_only else head + body)
+    wire.send(head if head_only else head + body)
 
 
 @cache

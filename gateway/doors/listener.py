@@ -22,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.core.facts import HeaderBlock, read_block
 from gateway.core.memory import Memory
 from gateway.core.model import Reason, noun
+from gateway.outbox import Outbox
 
 _HEADER_LINE_BYTES = 32 * 1024
 _HEADER_LINES = 200
@@ -29,6 +30,7 @@ _KEEP_ALIVE_S = 75.0
 _LINGER_S = 1.0
 _ENDING_S = 0.1
 _HALF_CLOSED_S = 2.0
+_SENT_LATER_BYTES = 16 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
@@ -177,9 +179,21 @@ class Wire(RequestHandler):
     is_busy: a request that went to the door at once is under way.
     """
 
-    __slots__ = ("_door", "_ended_s", "_held", "_is_between", "_reader", "_underway", "client_address", "is_busy")
+    __slots__ = (
+        "_door",
+        "_ended_s",
+        "_held",
+        "_is_between",
+        "_outbox",
+        "_reader",
+        "_underway",
+        "client_address",
+        "is_busy",
+    )
 
-    def __init__(self, server: "Listener", loop: asyncio.AbstractEventLoop, door: Door, reader: Reader) -> None:
+    def __init__(
+        self, server: "Listener", loop: asyncio.AbstractEventLoop, door: Door, reader: Reader, outbox: Outbox
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -193,6 +207,7 @@ class Wire(RequestHandler):
         )
         self._door = door
         self._reader = reader
+        self._outbox = outbox
         self._is_between = True
         self._held = b""
         self._underway: Underway | None = None
@@ -222,7 +237,8 @@ class Wire(RequestHandler):
 
     def _taken(self, data: bytes) -> bool:
         """Hand a request to the door at once; False while anything else is going on here."""
-        if self._waiter is None or self._messages or self._close or self._force_close:
+        # Whoever does not read its replies is left to the way that waits for it.
+        if self._waiter is None or self._messages or self._paused or self._close or self._force_close:
             return False
         head = self._reader.read(data, time.monotonic())
         if head is None:
@@ -234,6 +250,24 @@ class Wire(RequestHandler):
             self._underway = underway
         return True
 
+    def send(self, data: bytes) -> None:
+        """Write a reply, or the last of one, and nothing more; raises ConnectionResetError once the client has gone."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        if self.is_busy and len(data) <= _SENT_LATER_BYTES:
+            self._outbox.put(transport, data)
+        else:
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Write at once; raises ConnectionResetError once the client has gone."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        self._outbox.flush()
+        transport.write(data)
+
     def ended(self, *, keep_alive: bool) -> None:
         """The request that went to the door at once is over, its reply written."""
         self.is_busy = False
@@ -244,6 +278,7 @@ class Wire(RequestHandler):
             return
         if not keep_alive or self._close:
             self._close = True
+            self._outbox.flush()
             self.transport.close()
             return
         self._ended_s = time.monotonic()
@@ -321,6 +356,7 @@ class Listener(web.Server):
         super().__init__(door.serve, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
         self._door = door
         self._reader = Reader()
+        self._outbox = Outbox()
 
     def _request(
         self,
@@ -333,4 +369,4 @@ class Listener(web.Server):
         return Request(message, payload, protocol, writer, task, self._loop)
 
     def __call__(self) -> RequestHandler:
-        return Wire(self, self._loop, self._door, self._reader)
+        return Wire(self, self._loop, self._door, self._reader, self._outbox)

@@ -148,7 +148,7 @@ class ProxyDoor:
         self._ids = itertools.count(1)
 
     def _next_id(self) -> str:
-        return self._id_prefix + hex(next(self._ids))[2:]
+        return f"{self._id_prefix}{next(self._ids):x}"
 
     # --- three ways in ----------------------------------------------------------------------------------------------
 
@@ -566,8 +566,8 @@ def _handed_on_id(facts: RequestFacts) -> str:
 async def _small_body(visit: _Visit, facts: RequestFacts) -> bytes | Reason:
     """A posted form; at most 16 KiB, within ten seconds."""
     body = bytearray()
-    if expects_continue(facts) and visit.wire.transport is not None:
-        visit.wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if expects_continue(facts):
+        visit.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
         async with asyncio.timeout(_FORM_S):
             while data := await visit.body.readany():
