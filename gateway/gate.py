@@ -37,7 +37,6 @@ from gateway.core.policy import decide
 from gateway.core.routes import RouteTable
 from gateway.sessions import Caller, Sessions
 
-
 _PLACES_KEPT = 4096  # hosts, methods and paths whose route is remembered
 _KEPT_CHARS = 512
 

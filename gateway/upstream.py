@@ -106,16 +106,16 @@ class Upstreams:
         self,
         admit: Admit,
         pool: Pool,
+        client: ClientSide,
+        *,
         method: str,
         path: str,
         lines: Lines,
-        client: ClientSide,
-        *,
         is_upgrade: bool = False,
     ) -> "Exchange":
         """An exchange that has not begun. path: the request target to send. lines: without framing."""
         head = _request_head(method, path, lines, client, is_upgrade=is_upgrade)
-        return Exchange(self, admit, pool, method, head, client, is_upgrade=is_upgrade)
+        return Exchange(self, admit, pool, client, method=method, request=head, is_upgrade=is_upgrade)
 
     def pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
@@ -198,10 +198,10 @@ class Exchange:
         upstreams: Upstreams,
         admit: Admit,
         pool: Pool,
-        method: str,
-        request: bytes,
         client: ClientSide,
         *,
+        method: str,
+        request: bytes,
         is_upgrade: bool,
     ) -> None:
         """request: the head to send, all of it."""

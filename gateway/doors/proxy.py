@@ -351,10 +351,10 @@ class ProxyDoor:
         visit.exchange = self._in.upstreams.exchange(
             admit,
             writers.pool,
-            facts.method,
-            upstream.base_path + sent.text,
-            writers.request.lines(facts, admit, record.request_id),
             visit,
+            method=facts.method,
+            path=upstream.base_path + sent.text,
+            lines=writers.request.lines(facts, admit, record.request_id),
             is_upgrade=visit.head.asks_upgrade and _is_websocket(facts),
         )
         return None
