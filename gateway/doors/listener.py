@@ -163,7 +163,7 @@ class Reader:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        self._headers.append((name, value.rstrip(b" \t")))  # RFC 9110 section 5.5; llhttp leaves what is behind
 
     def on_body(self, _body: bytes) -> None:
         self._begun = 2
@@ -237,8 +237,7 @@ class Wire(RequestHandler):
 
     def _taken(self, data: bytes) -> bool:
         """Hand a request to the door at once; False while anything else is going on here."""
-        # Whoever does not read its replies is left to the way that waits for it.
-        if self._waiter is None or self._messages or self._paused or self._close or self._force_close:
+        if self._waiter is None or self._messages or self._close or self._force_close:
             return False
         head = self._reader.read(data, time.monotonic())
         if head is None:

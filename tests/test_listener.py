@@ -1,0 +1,257 @@
+"""Requests read in one piece: the same as aiohttp reads them, or left to it; and the order of replies."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.streams import EMPTY_PAYLOAD
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as some
+
+from gateway.core.facts import HeaderBlock, gather, read_block
+from gateway.core.model import Reason, RequestFacts, ServerRules
+from gateway.doors.listener import Head, Reader
+from tests.conftest import LOOPBACK, House, Seen, read_body
+
+TOKEN = some.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=8).map(str.encode)
+NAMES = some.one_of(
+    some.sampled_from([b"Host", b"Connection", b"Content-Length", b"Transfer-Encoding", b"Expect", b"Upgrade"]), TOKEN
+)
+VALUES = some.one_of(
+    some.sampled_from(
+        [b"h", b"close", b"keep-alive", b"Upgrade", b"websocket", b"0", b"5", b"chunked", b"", b"a\x00b"]
+    ),
+    some.binary(max_size=12),
+)
+ENDS = some.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r\n ", b"\r\n\t", b"\r"])
+
+
+@some.composite
+def heads(draw: Any) -> bytes:
+    method = draw(some.one_of(some.sampled_from([b"GET", b"HEAD", b"POST", b"OPTIONS", b"CONNECT", b"PRI"]), TOKEN))
+    target = draw(
+        some.one_of(some.sampled_from([b"/", b"/a?b", b"*", b"http://h/x"]), some.binary(min_size=1, max_size=9))
+    )
+    version = draw(some.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1.2"]))
+    lines = draw(some.lists(some.tuples(NAMES, some.sampled_from([b": ", b":", b" : "]), VALUES, ENDS), max_size=4))
+    head: bytes = b" ".join((method, target, version)) + b"\r\n" + b"".join(map(b"".join, lines)) + b"\r\n"
+    behind: bytes = draw(some.sampled_from([b"", b"", b"", b"\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET", b"body"]))
+    return head + behind
+
+
+def as_aiohttp_reads(data: bytes) -> tuple[object, ...] | None:
+    """What aiohttp makes of a request without a body; None for anything else."""
+    loop = asyncio.new_event_loop()
+    try:
+        protocol = BaseProtocol(loop)
+        parser = HttpRequestParser(
+            protocol, loop, 2**16, max_line_size=32768, max_field_size=32768, max_headers=200, auto_decompress=False
+        )
+        try:
+            messages, _, tail = parser.feed_data(data)
+        except HttpProcessingError:
+            return None
+        if len(messages) != 1 or messages[0][1] is not EMPTY_PAYLOAD or tail:
+            return None
+        message = messages[0][0]
+        raw_target = message.path.encode("utf-8", "surrogateescape")
+        return message.method, raw_target, tuple(message.version), message.raw_headers, message.should_close
+    finally:
+        loop.close()
+
+
+def judged(head: Head) -> RequestFacts | Reason:
+    return gather(
+        method=head.method,
+        raw_target=head.raw_target,
+        version=head.version,
+        block=head.block,
+        peer="127.0.0.1",
+        server=ServerRules(("http://h",)),
+    )
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(heads())
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nX:\r\nY: \t\r\nZ: z \t\r\n\r\n")
+@example(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+@example(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+@example(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
+def test_what_is_read_at_once_is_what_aiohttp_reads(data: bytes) -> None:
+    reader = Reader()
+    reader.read(b"GET /warm HTTP/1.1\r\nHost: h\r\n\r\n", 0.0)
+
+    first, second = reader.read(data, 0.0), reader.read(data, 0.0)
+
+    for head in (first, second):
+        if head is not None:
+            read = as_aiohttp_reads(data)
+            if read is None:
+                # A request without a host, for one: refused all the same, only later.
+                assert isinstance(judged(head), Reason)
+                continue
+            method, raw_target, version, raw_headers, should_close = read
+            assert (head.method, head.raw_target) == (method, raw_target)
+            assert head.version == version or head.version == (0, 0)
+            assert head.is_last == should_close
+            ours, theirs = head.block, read_block(raw_headers)  # type: ignore[arg-type]  # as aiohttp has typed it
+            assert type(ours) is type(theirs)
+            if isinstance(ours, HeaderBlock) and isinstance(theirs, HeaderBlock):
+                assert ours.headers == theirs.headers
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n",
+        b"\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n",
+    ],
+    ids=["folded", "two", "body", "upgrade", "connect", "half", "an empty line first"],
+)
+def test_what_is_not_one_whole_request_without_a_body_is_left_alone(data: bytes) -> None:
+    reader = Reader()
+
+    assert reader.read(data, 0.0) is None
+    assert reader.read(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 0.0) is not None
+
+
+def test_the_same_headers_mean_another_end_in_another_version() -> None:
+    reader = Reader()
+    rest = b"\r\nHost: h\r\n\r\n"
+    for version in (b"1.1", b"1.0") * 2:
+        reader.read(b"GET / HTTP/" + version + rest, 0.0)
+
+    newer, older = (reader.read(b"GET / HTTP/" + version + rest, 0.0) for version in (b"1.1", b"1.0"))
+
+    assert newer is not None and older is not None  # noqa: PT018  # for the type checker
+    assert (newer.is_last, older.is_last) == (False, True)
+    assert (newer.version, older.version) == ((1, 1), (1, 0))
+
+
+# --- over a socket --------------------------------------------------------------------------------------------------
+
+GET = b"GET /public/%d HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def of_each_path(seen: Seen) -> bytes:
+    body = seen.path.encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def test_requests_in_any_pieces_are_answered_in_their_order(house: House) -> None:
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await read_body(seen, reader)
+        writer.write(of_each_path(seen))
+        return True
+
+    house.upstream.reply = answer
+    post = b"POST /public/post HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
+    stream = b"".join(
+        GET % 1 + post + GET % 2 + b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n" + GET % 3 for _ in range(3)
+    )
+    for size in (1, 7, 38, 40, 200, len(stream)):
+        reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+        for at in range(0, len(stream), size):
+            writer.write(stream[at : at + size])
+            await asyncio.sleep(0)
+        writer.write(b"GET /public/last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        replies = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+
+        bodies = [part.rpartition(b"\r\n\r\n")[2].partition(b"HTTP/1.1")[0] for part in replies.split(b"HTTP/1.1 ")[1:]]
+        statuses = [part[:3] for part in replies.split(b"HTTP/1.1 ")[1:]]
+        assert statuses == [b"200", b"200", b"200", b"401", b"200"] * 3 + [b"200"]
+        assert [body for body in bodies if body.startswith(b"/")] == [
+            *[b"/public/1", b"/public/post", b"/public/2", b"/public/3"] * 3,
+            b"/public/last",
+        ]
+
+
+async def test_a_refusal_does_not_overtake_the_reply_before_it(house: House) -> None:
+    go_on = asyncio.Event()
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await go_on.wait()
+        writer.write(of_each_path(seen))
+        return True
+
+    house.upstream.reply = answer
+    reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+    writer.write(GET % 1)
+    while not house.upstream.seen:
+        await asyncio.sleep(0.01)
+    writer.write(b"GET /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    await asyncio.sleep(0.05)
+    go_on.set()
+    replies = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+    assert [part[:3] for part in replies.split(b"HTTP/1.1 ")[1:]] == [b"200", b"401"]
+
+
+async def test_half_of_a_request_behind_a_whole_one_is_completed_by_the_next_piece(house: House) -> None:
+    reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+    writer.write(GET % 1 + b"GET /public/2 HTTP/1.1\r\nHost: h\r\nX: ")
+    await reader.readuntil(b"ok")
+    writer.write(b"y\r\n\r\n")
+    await reader.readuntil(b"ok")
+    writer.close()
+
+    assert house.upstream.last.values("x") == ["y"]
+
+
+async def test_t02_what_looks_like_a_request_inside_another_is_none(house: House) -> None:
+    reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+    writer.write(b"GET /public/1 HTTP/1.1\r\nHost: h\r\nX: ")
+    await asyncio.sleep(0.05)
+    writer.write(b"GET /public/2 HTTP/1.1\r\nY: y\r\n\r\n")
+    await reader.readuntil(b"ok")
+    writer.close()
+
+    assert [seen.path for seen in house.upstream.seen] == ["/public/1"]
+    assert house.upstream.last.values("x") == ["GET /public/2 HTTP/1.1"]
+
+
+async def test_t18_a_client_that_sends_and_never_reads_is_not_answered_for_ever(house: House) -> None:
+    house.upstream.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 16000\r\n\r\n" + b"x" * 16_000
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, (LOOPBACK, house.url.port))
+        answered = 0
+        for _ in range(2_000):
+            await loop.sock_sendall(client, GET % 1)
+            for _ in range(200):
+                await asyncio.sleep(0.001)
+                if len(house.upstream.seen) > answered:
+                    break
+            else:
+                break
+            answered = len(house.upstream.seen)
+
+    # A socket's buffers and one high-water mark hold some hundred replies; the rest had to wait.
+    assert 1 < answered < 1_500
+
+
+async def test_a_caller_whose_headers_are_known_is_decided_on_anew(house: House) -> None:
+    ada = {"Authorization": f"Bearer {house.cookies('ada@example.com')['DS']}"}
+    for _ in range(3):
+        assert (await house.get("/admin/x", headers=ada)).status == 200
+    house.gateway.sessions.revocations.revoke_subject(house.upstream.last.values("x-auth-subject")[0])
+
+    refused = await house.get("/admin/x", headers=ada)
+
+    assert refused.status == 401
