@@ -28,6 +28,7 @@ from gateway.keyring import Keyring
 from gateway.rests import Rests
 from gateway.routefile import Config
 from gateway.sessions import SessionRules, Sessions
+from gateway.streams import Streams
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, RequestLog, log
 from gateway.upstream import Upstreams
@@ -84,11 +85,13 @@ class Gateway:
         metrics.token_cache.read_from(("hit",), lambda: verifier.hits)
         metrics.token_cache.read_from(("miss",), lambda: verifier.misses)
         self.upstreams = Upstreams(self.clock, self.tasks)
-        gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
+        self.gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
+        self.streams = Streams(self.gate, metrics, self.clock)
         inside = Inside(
-            gate=gate,
+            gate=self.gate,
             sign_in=SignIn(self.sessions, config.server, config.login_url, self.tasks, self.clock),
             upstreams=self.upstreams,
+            streams=self.streams,
             holds=Holds(self.clock),
             server=config.server,
             project_id=config.tokens.project_id,
@@ -112,6 +115,7 @@ class Gateway:
         self.metrics.reload_success.set(1)
         self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
         self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
+        self.tasks.start(self.streams.keep_watch(), "watch over open streams")
         public = await self._listen(Listener(self.door), listen)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
         self.tasks.start(self._self_test(), "self-test")
@@ -145,6 +149,7 @@ class Gateway:
         if self.config.shutdown.delay_s:
             await asyncio.sleep(self.config.shutdown.delay_s)
         self._draining = True
+        self.streams.stop()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()

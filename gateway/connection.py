@@ -135,6 +135,12 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.close()
 
+    def cut(self) -> None:
+        """End the reply here, as if it were whole; the connection serves nobody else."""
+        self.complete = True
+        self.spoilt = True
+        self._wake()
+
     def abort(self) -> None:
         """Close without waiting for anything."""
         self.spoilt = True

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from gateway.chains import Chains
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.facts import client_key
@@ -63,9 +64,13 @@ _Call = Callable[[bool], Awaitable[Exchanged | Reason]]
 
 
 class Exchanges:
-    def __init__(self, rules: AccessKeyRules, revocations: Revocations, tasks: Tasks, clock: Clock) -> None:
+    def __init__(
+        self, rules: AccessKeyRules, revocations: Revocations, chains: Chains, tasks: Tasks, clock: Clock
+    ) -> None:
+        """chains: told of every key that is exchanged or refused."""
         self._rules = rules
         self._revocations = revocations
+        self._chains = chains
         self._tasks = tasks
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
@@ -113,6 +118,11 @@ class Exchanges:
                 return answer
             raise
 
+    def is_refused(self, digest: bytes) -> bool:
+        """Whether the last that was heard of the key known by `digest` was a refusal."""
+        known = self._known.get(digest)
+        return known is not None and known.refused_until_s > self._clock.mono_s()
+
     def _usable(self, known: _Known) -> Exchanged | None:
         answer = known.answer
         if answer is None or answer.identity.expires_at_s <= self._clock.now_s():
@@ -131,10 +141,10 @@ class Exchanges:
     def _start(self, digest: bytes, known: _Known, call: _Call) -> None:
         self._known[digest] = known
         self._known.move_to_end(digest)
-        known.running = self._tasks.spawn(self._run(known, call), "exchange an access key")
+        known.running = self._tasks.spawn(self._run(digest, known, call), "exchange an access key")
         self._make_room()
 
-    async def _run(self, known: _Known, call: _Call) -> Exchanged | Reason:
+    async def _run(self, digest: bytes, known: _Known, call: _Call) -> Exchanged | Reason:
         try:
             outcome = await call(known.worked_until_s > self._clock.mono_s())
         finally:
@@ -143,10 +153,12 @@ class Exchanges:
         if isinstance(outcome, Exchanged):
             known.answer, known.answered_s = outcome, now_s
             known.worked_until_s = now_s + WORKED_S
+            self._chains.renewed(digest, outcome.identity, digest)
         else:
             # A refusal ends what was remembered at once; the memory of it keeps its repetition from Descope.
             known.answer = None
             known.refused_until_s = now_s + REFUSED_S
+            self._chains.refused(digest, outcome)
         return outcome
 
     def _make_room(self) -> None:

@@ -9,6 +9,7 @@ only what was admitted: a refused caller spends nobody's allowance.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gateway.chains import Chain
 from gateway.clock import Clock
 from gateway.core import credentials as finding
 from gateway.core.crosssite import SAFE_METHODS, is_cross_site
@@ -134,6 +135,39 @@ class Gate:
         if route.upstream.profile and isinstance(decision, Admit):
             decision = await self._with_person(decision, case.found)
         return self._judged(facts, case.match, case.standings, decision)
+
+    # --- streams ----------------------------------------------------------------------------------------------------
+
+    def follow(self, facts: RequestFacts, admit: Admit) -> Chain | None:
+        """The sessions by which an admitted request's stream lives; None where nobody is known."""
+        if admit.identity is None:
+            return None
+        route = admit.match.route
+        found = finding.find(facts, route.auth, self._server.cookies)
+        found = Credentials() if isinstance(found, Reason) else found
+        return self._sessions.follow(admit.identity, found, route.exchange)
+
+    def leave(self, chain: Chain) -> None:
+        """The stream that lived by these sessions has ended."""
+        self._sessions.chains.leave(chain)
+
+    def judge_again(self, facts: RequestFacts, caller: Identity | None, admit: Admit) -> Decision:
+        """Decide anew, by the present route table, on a stream that `admit` opened; never asks anybody.
+
+        Limits are not spent again. What the upstream was told at the beginning must still be true of the tenant.
+        """
+        match = self.table.match(facts.host, facts.method, facts.target)
+        if not isinstance(match, Match):
+            return Refuse(Reason.NO_ROUTE if match is None else Reason.METHOD_NOT_ALLOWED)
+        route = match.route
+        if route.upstream.name != admit.match.route.upstream.name:
+            return Refuse(Reason.NO_ROUTE, route, detail="The path leads to another upstream now.")
+        decision = decide(facts, match, caller or Reason.NO_CREDENTIALS)
+        if isinstance(decision, Admit) and route.tenant_from is not None and decision.tenant != admit.tenant:
+            return Refuse(Reason.TENANT_MISMATCH, route)
+        return decision
+
+    # --- what they share --------------------------------------------------------------------------------------------
 
     def _judged(
         self, facts: RequestFacts, match: Match, standings: tuple[Standing, ...], decision: Decision

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from gateway.chains import Chains
 from gateway.clock import Clock
 from gateway.core.credentials import session_cookies
 from gateway.core.errors import IdentityProviderError
@@ -64,13 +65,16 @@ class Renewals:
         cookies: CookieRules,
         *,
         revocations: Revocations,
+        chains: Chains,
         tasks: Tasks,
         clock: Clock,
         on_reuse: Callable[[], None],
     ) -> None:
+        """chains: told of every session that is renewed."""
         self._rules = rules
         self._cookies = cookies
         self._revocations = revocations
+        self._chains = chains
         self._tasks = tasks
         self._clock = clock
         self._on_reuse = on_reuse
@@ -151,6 +155,16 @@ class Renewals:
                 digest = renewed.refresh.digest
         return dropped
 
+    def successor(self, digest: bytes) -> Renewed | None:
+        """The newest that is remembered of what the refresh token known by `digest` led to."""
+        newest: Renewed | None = None
+        while (link := self._link(digest)) is not None and (renewed := link.renewed) is not None:
+            newest = renewed
+            if renewed.refresh.digest == digest:
+                break
+            digest = renewed.refresh.digest
+        return newest
+
     def receipt(self, token: RefreshToken) -> "Receipt":
         """The cookies that replace `token`, for the reply to whoever brought it."""
         return Receipt(self, token)
@@ -227,6 +241,7 @@ class Renewals:
         if isinstance(outcome, Renewed):
             if outcome.refresh.digest != token.digest:
                 self._spent[token.digest] = token.expires_at_s
+            self._chains.renewed(token.digest, outcome.identity, outcome.refresh.digest)
         elif outcome is Reason.REFRESH_REFUSED:
             link = self._links.get(token.digest)
             if link is not None:

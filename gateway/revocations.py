@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 
+from gateway.chains import Chains
 from gateway.clock import Clock
-from gateway.core.model import Identity, RefreshToken
+from gateway.core.model import Identity, Reason, RefreshToken
 
 _TOKENS = 100_000
 _SUBJECTS = 20_000
@@ -15,9 +16,11 @@ class Revocations:
     state: another number whenever anything more is refused than before.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, chains: Chains) -> None:
+        """chains: who is told at once."""
         self.state = 0
         self._clock = clock
+        self._chains = chains
         self._tokens: OrderedDict[bytes, int] = OrderedDict()
         self._subjects: OrderedDict[str, float] = OrderedDict()
         self._exempt: OrderedDict[bytes, int] = OrderedDict()
@@ -26,6 +29,7 @@ class Revocations:
         """Refuse this token from now on."""
         self.state += 1
         _put(self._tokens, digest, expires_at_s, _TOKENS, self._clock.now_s())
+        self._chains.refused(digest, Reason.SESSION_REVOKED)
 
     def revoke_subject(self, subject: str) -> None:
         """Refuse every token of `subject` issued until now, whole second included: `iat` knows no finer time."""
@@ -34,6 +38,7 @@ class Revocations:
         self._subjects[subject] = int(self._clock.now_s())
         while len(self._subjects) > _SUBJECTS:
             self._subjects.popitem(last=False)
+        self._chains.subject_signed_out(subject, self.covers)
 
     def exempt(self, token: Identity | RefreshToken) -> None:
         """This token was issued after its subject was revoked, though maybe within the same second."""
@@ -46,6 +51,10 @@ class Revocations:
             return True
         since_s = self._subjects.get(token.subject)
         return since_s is not None and token.issued_at_s <= since_s and token.digest not in self._exempt
+
+    def names(self, digest: bytes) -> bool:
+        """Whether the one token that is known by `digest` was signed out."""
+        return digest in self._tokens
 
 
 def _put(table: OrderedDict[bytes, int], digest: bytes, expires_at_s: int, most: int, now_s: float) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from gateway.chains import Chain, Chains
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import (
@@ -26,7 +27,8 @@ from gateway.core.model import (
     TokenRules,
     noun,
 )
-from gateway.exchanges import Exchanged, Exchanges, TooMany
+from gateway.core.tokens import digest_of
+from gateway.exchanges import Exchanged, Exchanges, TooMany, key_digest
 from gateway.idp import IdentityProvider, SessionPair
 from gateway.keyring import Keyring
 from gateway.profiles import Profiles
@@ -99,16 +101,18 @@ class Sessions:
         self._tasks = tasks
         self._clock = clock
         self._observe = observe
-        self.revocations = Revocations(clock)
+        self.chains = Chains()
+        self.revocations = Revocations(clock, self.chains)
         self.renewals = Renewals(
             rules.refresh,
             rules.cookies,
             revocations=self.revocations,
+            chains=self.chains,
             tasks=tasks,
             clock=clock,
             on_reuse=lambda: observe("refresh", "reused"),
         )
-        self._exchanges = Exchanges(rules.access_keys, self.revocations, tasks, clock)
+        self._exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock)
         self._profiles = Profiles(idp, rests, tasks, clock)
         self.verifier = Verifier(rules.tokens, keyring=keyring, revocations=self.revocations, clock=clock)
 
@@ -138,6 +142,8 @@ class Sessions:
         standing = self.verifier.standing(outcome) if isinstance(outcome, Identity) else outcome
         if standing is not None:
             return None if credentials.refreshes else Caller(standing)
+        if credentials.refreshes:
+            self.chains.presented(cast(Identity, outcome), credentials.refreshes)
         is_renewable = bearer is None and credentials.refreshes
         return None if is_renewable and self._is_near_end(cast(Identity, outcome)) else Caller(outcome, raw)
 
@@ -156,6 +162,7 @@ class Sessions:
             return Caller(Reason.AMBIGUOUS_CREDENTIALS)
         chosen = _newest(current)
         if chosen is not None and chosen.current is not None:
+            self.chains.presented(chosen.current, credentials.refreshes)
             return await self._renewed_ahead(chosen, chosen.current, credentials)
         return await self._renewed_now(presented, credentials)
 
@@ -239,6 +246,32 @@ class Sessions:
         if isinstance(outcome, Reason):
             return Caller(outcome)
         return Caller(outcome.identity, outcome.token)
+
+    # --- streams ----------------------------------------------------------------------------------------------------
+
+    def follow(self, identity: Identity, credentials: Credentials, options: ExchangeOptions) -> Chain:
+        """The chain of sessions that `credentials` begin and `identity` is of; to be left when its stream ends.
+
+        Its end may be known already: somebody may have signed out between the decision and the stream's first byte.
+        """
+        if credentials.access_keys:
+            known = [key_digest(credentials.access_keys[0], options)]
+        elif credentials.bearer is not None and digest_of(credentials.bearer) == identity.digest:
+            known = []  # a cookie beside it may be somebody else's, and renews no bearer
+        else:
+            # Which of several copies is genuine does not matter here: what they lead to is, and of this subject.
+            known = [digest_of(raw) for raw in credentials.refreshes]
+        digests = [digest for digest in known if not self.revocations.names(digest)]
+        chain = self.chains.follow(identity, digests)
+        for digest in digests:
+            renewed = self.renewals.successor(digest)
+            if renewed is not None:
+                self.chains.renewed(digest, renewed.identity, renewed.refresh.digest)
+            if self._exchanges.is_refused(digest):
+                self.chains.end(chain, Reason.ACCESS_KEY_REFUSED)
+        if self.revocations.covers(chain.identity) or (known and not digests):
+            self.chains.end(chain, Reason.SESSION_REVOKED)
+        return chain
 
     # --- profiles ---------------------------------------------------------------------------------------------------
 

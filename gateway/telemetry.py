@@ -94,6 +94,12 @@ class Metrics:
         self.open_streams = Gauge(
             "gateway_open_streams", "Streams open now: websocket, sse.", ["kind"], registry=registry
         )
+        self.streams_ended = Counter(
+            "gateway_streams_ended",
+            "Streams that ended: closed (by either side), or why we ended them.",
+            ["kind", "reason"],
+            registry=registry,
+        )
         self.reload_success = Gauge(
             "gateway_config_reload_success",
             "1 when the route file last read is the one that serves.",

@@ -16,6 +16,7 @@ from gateway.connection import Connection, Stale
 from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError, UpstreamTimeout
 from gateway.core.headers import Lines
 from gateway.core.model import Admit, Timeouts, Upstream
+from gateway.endings import EventsEnding
 from gateway.outbox import Outbox
 from gateway.pool import IDLE_S, Pool
 from gateway.tasks import Tasks
@@ -75,6 +76,13 @@ class ClientSide(Protocol):
 
     def reply_lines(self, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
         """Header lines of the reply that has come over a connection, framing left out."""
+
+    @property
+    def events(self) -> EventsEnding | None:
+        """How the reply is to be ended, once `reply_lines` has been called for an event stream."""
+
+    def abort(self) -> None:
+        """End the client's connection at once."""
 
     def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
         """Hand the client's bytes to `connection` from now on, and back; done when either side has ended."""
@@ -404,14 +412,21 @@ class Exchange:
             await client.drain(self._timeouts.idle_s)
             return relayed
         client.write(head)
-        idle_s = None if connection.is_event_stream else self._timeouts.idle_s
+        events = client.events
+        if events is not None:
+            events.begin(connection, client.abort)
+        idle_s = self._timeouts.idle_s if events is None else None
         while data := await connection.body(idle_s):
+            if events is not None and not (data := events.passing(data)):
+                break
             relayed.sent_bytes += len(data)
             client.write(_chunk(data) if chunked else data)
             await client.drain(self._timeouts.idle_s)
         if chunked:
             client.write(b"0\r\n\r\n")
             await client.drain(self._timeouts.idle_s)
+        if events is not None and events.is_over:
+            relayed.keep_alive = False  # and what a promised length lacks is seen to be missing
         return relayed
 
     def _reply(self, connection: Connection, cookies: tuple[bytes, ...]) -> tuple[bytes, bool]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from gateway import exchanges, renewals
+from gateway.chains import Chains
 from gateway.connection import Connection
 from gateway.core.errors import IdentityProviderError, UpstreamBadReply
 from gateway.core.headers import Lines
@@ -66,7 +67,7 @@ async def tasks() -> AsyncIterator[Tasks]:
 
 @pytest.fixture
 def revocations(clock: Still) -> Revocations:
-    return Revocations(clock)
+    return Revocations(clock, Chains())
 
 
 def identity(subject: str, clock: Still, *, lives_s: int = 600, name: str = "") -> Identity:
@@ -135,7 +136,13 @@ async def ended(task: "asyncio.Future[Any]") -> Any:
 @pytest.fixture
 def chain(clock: Still, tasks: Tasks, revocations: Revocations) -> Renewals:
     return Renewals(
-        RefreshRules(), CookieRules(), revocations=revocations, tasks=tasks, clock=clock, on_reuse=lambda: None
+        RefreshRules(),
+        CookieRules(),
+        revocations=revocations,
+        chains=Chains(),
+        tasks=tasks,
+        clock=clock,
+        on_reuse=lambda: None,
     )
 
 
@@ -253,7 +260,7 @@ async def test_t18_no_more_renewals_are_remembered_than_there_are_places(
 
 @pytest.fixture
 def keys(clock: Still, tasks: Tasks, revocations: Revocations) -> Exchanges:
-    return Exchanges(AccessKeyRules(), revocations, tasks, clock)
+    return Exchanges(AccessKeyRules(), revocations, Chains(), tasks, clock)
 
 
 def exchanged(clock: Still, lives_s: int = 3600) -> Exchanged:

@@ -40,6 +40,7 @@ from gateway.core.model import (
     SelectedTenant,
     ServerRules,
     ShutdownRules,
+    StreamRules,
     Target,
     Template,
     TenantSource,
@@ -246,6 +247,7 @@ def test_a_route_with_every_key_is_read() -> None:
           key_ids: [K2a, K2b]
         limit: [person, address, person]
         timeouts: {response: 2m}
+        stream: {revalidate: 5s}
         max_body: 64KiB
         rewrite: {strip_prefix: /jobs}
         headers:
@@ -276,6 +278,7 @@ def test_a_route_with_every_key_is_read() -> None:
             Limit("address", Rate(50_000_000, 20), Per.CLIENT),
         ),
         timeouts=Timeouts(2.0, 120.0, 60.0),
+        stream=StreamRules(600.0, 5.0, 28_800.0),
         max_body_bytes=65_536,
         strip_prefix="/jobs",
         header_rules=HeaderRules(
@@ -308,6 +311,7 @@ def test_defaults_stand_in_and_a_route_says_otherwise() -> None:
             route="""
             limit: [address]
             timeouts: {connect: 1s}
+            stream: {max_age: 1h}
             max_body: 1MiB
             headers: {set: {x-both: mine}, remove: [X-Gone]}
             cors: {origins: []}
@@ -320,6 +324,7 @@ def test_defaults_stand_in_and_a_route_says_otherwise() -> None:
             more="""
             defaults:
               timeouts: {connect: 5s, idle: 5m}
+              stream: {after_expiry: 0s, max_age: 2h}
               max_body: 5MiB
               limit: [person, address]
               headers: {set: {X-Both: theirs, X-Theirs: t, X-Gone: g}, remove: [X-Old]}
@@ -331,6 +336,7 @@ def test_defaults_stand_in_and_a_route_says_otherwise() -> None:
     mine, plain, public, free = config.table.routes
     assert mine.timeouts == Timeouts(1.0, 30.0, 300.0)
     assert plain.timeouts == Timeouts(5.0, 30.0, 300.0)
+    assert (mine.stream, plain.stream) == (StreamRules(0.0, 30.0, 3600.0), StreamRules(0.0, 30.0, 7200.0))
     assert (mine.max_body_bytes, plain.max_body_bytes) == (1024**2, 5 * 1024**2)
     names = [[limit.name for limit in route.limits] for route in (mine, plain, public, free)]
     assert names == [["address"], ["person", "address"], ["address"], []]

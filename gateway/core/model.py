@@ -346,6 +346,18 @@ class Timeouts:
     idle_s: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """How long a WebSocket or an event stream lives, in seconds.
+
+    after_expiry: past the end of its session's newest token; revalidate: between two judgements; max_age: in any case.
+    """
+
+    after_expiry_s: float = 600.0
+    revalidate_s: float = 30.0
+    max_age_s: float = 28_800.0
+
+
 class ForwardToken(StrEnum):
     """Whether the verified session token travels on, and how."""
 
@@ -437,6 +449,7 @@ class Route:
     header_rules: HeaderRules = HeaderRules()
     cors: Cors | None = None
     exchange: ExchangeOptions = ExchangeOptions()
+    stream: StreamRules = StreamRules()
 
 
 @noun

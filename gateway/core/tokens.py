@@ -81,7 +81,7 @@ def session(token: str, keys: KeySet, rules: TokenRules) -> Identity | Reason:
         tenants=_tenants(tenants) if "tenants" in claims else None,
         selected_tenant=selected if isinstance(selected, str) and selected else None,
         claims=claims,
-        digest=_digest(token),
+        digest=digest_of(token),
     )
 
 
@@ -103,7 +103,7 @@ def refresh(token: str, keys: KeySet, rules: TokenRules) -> RefreshToken | Reaso
     if times is None or subject is None:
         return Reason.TOKEN_MALFORMED
     issued_at_s, not_before_s, expires_at_s = times
-    return RefreshToken(subject, issued_at_s, not_before_s, expires_at_s, _digest(token))
+    return RefreshToken(subject, issued_at_s, not_before_s, expires_at_s, digest_of(token))
 
 
 def standing(token: Identity | RefreshToken, now_s: float, leeway_s: int) -> Reason | None:
@@ -293,5 +293,6 @@ def _tenants(value: object) -> dict[str, Grants]:
     return {tenant: _grants(held) for tenant, held in value.items() if isinstance(held, dict)}
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.rpartition(".")[0].encode("ascii")).digest()
+def digest_of(token: str) -> bytes:
+    """What a token is known by: SHA-256 of its signed part. Says nothing about its worth."""
+    return hashlib.sha256(token.rpartition(".")[0].encode("ascii", "replace")).digest()

@@ -18,12 +18,13 @@ from gateway.connection import Connection
 from gateway.core.errors import UpstreamError
 from gateway.core.model import RequestFacts
 from gateway.doors.listener import Wire
+from gateway.endings import SocketEnding
 from gateway.tasks import Tasks
 from gateway.upstream import BodyBroken
 
 
 class Client:
-    """Implements `upstream.ClientSide` for one request, but for what the door knows: `reply_lines` and `keep_alive`."""
+    """Implements `upstream.ClientSide` for one request, but for what only the door knows: the reply, and its stream."""
 
     __slots__ = ("begun", "body", "body_length", "expects", "has_body", "http10", "wire")
 
@@ -90,9 +91,6 @@ class Client:
         if transport is not None:
             transport.abort()
 
-    def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
-        return _Tunnel(self.wire, connection, tasks).done
-
     @property
     def _transport(self) -> asyncio.Transport:
         transport = self.wire.transport
@@ -106,15 +104,19 @@ def expects_continue(facts: RequestFacts) -> bool:
     return not facts.http10 and (facts.one(b"expect") or b"").strip().lower() == b"100-continue"
 
 
-class _Tunnel:
+class Tunnel:
     """Bytes both ways after a 101, whatever they mean; a slow reader on one side pauses the other."""
 
-    def __init__(self, wire: Wire, connection: Connection, tasks: Tasks) -> None:
+    def __init__(self, wire: Wire, connection: Connection, tasks: Tasks, ending: SocketEnding) -> None:
+        """ending: what becomes of it when we are to end it."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._protocol = wire
         self._connection = connection
         self._tasks = tasks
         self._draining: asyncio.Task[None] | None = None
+        self._ending = ending
+        if wire.transport is not None:
+            ending.begin(wire.transport, connection, self._over)
         connection.on_tunnel_closed = self._ended
         connection.on_writing = self._upstream_takes
         connection.tunnel = self._to_client
@@ -127,6 +129,8 @@ class _Tunnel:
     # what aiohttp's protocol calls once the connection is upgraded
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if not self._ending.hears_client:
+            return False, b""
         try:
             self._connection.write(bytes(data))
         except UpstreamError:
@@ -143,7 +147,9 @@ class _Tunnel:
         if transport is None or transport.is_closing():
             self._ended()
             return
-        transport.write(data)
+        data = self._ending.passing(data)
+        if data:
+            transport.write(data)
         if self._protocol.writing_paused and self._draining is None and self._connection.transport is not None:
             self._connection.transport.pause_reading()
             self._draining = self._tasks.spawn(self._resume_when_drained(), "wait for a slow websocket client")
@@ -167,6 +173,11 @@ class _Tunnel:
                 transport.pause_reading()
 
     def _ended(self) -> None:
+        """Either side has ended; where we have, `ending` says when that is over."""
+        if not self._ending.is_over:
+            self._over()
+
+    def _over(self) -> None:
         if not self.done.done():
             self.done.set_result(None)
 

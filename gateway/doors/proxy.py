@@ -32,13 +32,15 @@ from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Admit, Decision, Match, Reason, Refuse, RequestFacts, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.answers import Answer, refusal
-from gateway.doors.client import Client, expects_continue, write_reply
+from gateway.doors.client import Client, Tunnel, expects_continue, write_reply
 from gateway.doors.faults import reason_of, traced
 from gateway.doors.listener import Head, Request, Wire, Written
 from gateway.doors.signin import BODY_BYTES, PREFIX, SignIn
+from gateway.endings import EventsEnding
 from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
 from gateway.pool import Pool
+from gateway.streams import Stream, Streams
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
 from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Exchange, Relayed, Upstreams
@@ -70,7 +72,7 @@ class _Writers:
 class _Visit(Client):
     """One request under way.
 
-    ends_connection: whatever the reply, for the request cannot be told from what follows it. stream: its kind, once the
+    ends_connection: whatever the reply, for the request cannot be told from what follows it. stream: once the
     reply turns out to be one.
     """
 
@@ -101,7 +103,7 @@ class _Visit(Client):
         self.exchange: Exchange | None = None
         self.task: asyncio.Task[None] | None = None
         self.standings: tuple[Standing, ...] = ()
-        self.stream = ""
+        self.stream: Stream | None = None
         self.ends_connection = False
 
     @property
@@ -110,6 +112,14 @@ class _Visit(Client):
 
     def reply_lines(self, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
         return self.door.reply_lines(self, reply, cookies)
+
+    @property
+    def events(self) -> EventsEnding | None:
+        return self.stream.events if self.stream is not None else None
+
+    def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
+        assert self.stream is not None and self.stream.socket is not None  # noqa: S101, PT018  # by `reply_lines`
+        return Tunnel(self.wire, connection, tasks, self.stream.socket).done
 
     def replied(self) -> None:
         self.door.replied(self)
@@ -126,6 +136,7 @@ class Inside:
     gate: Gate
     sign_in: SignIn
     upstreams: Upstreams
+    streams: Streams
     holds: Holds
     server: ServerRules
     project_id: str
@@ -232,8 +243,9 @@ class ProxyDoor:
         record = visit.record
         # It refers to the visit in turn. Cut here, so that all of it goes at once and the collector finds nothing.
         visit.exchange = None
-        if visit.stream:
-            self._in.metrics.open_streams.labels(visit.stream).dec()
+        if visit.stream is not None:
+            record.reason = record.reason or visit.stream.reason
+            visit.stream.close()
         record.seconds = time.perf_counter() - visit.started_s
         self._in.metrics.count(record)
         self._in.request_log.write(record)
@@ -405,8 +417,7 @@ class ProxyDoor:
             self._note_hold(record.subject or facts.client, route, reply)
         record.status = reply.status
         if reply.is_event_stream or reply.status == 101:
-            visit.stream = "websocket" if reply.status == 101 else "sse"
-            self._in.metrics.open_streams.labels(visit.stream).inc()
+            visit.stream = self._in.streams.open("websocket" if reply.status == 101 else "sse", facts, admit)
         additions = ReplyAdditions(
             record.request_id,
             cookies,
@@ -553,7 +564,7 @@ def _is_websocket(facts: RequestFacts) -> bool:
 
 def _note_gone(visit: _Visit) -> None:
     """The client has gone; for a stream that is how it usually ends."""
-    if not visit.stream:
+    if visit.stream is None:
         visit.record.outcome = "gone"
 
 

@@ -23,6 +23,7 @@ from gateway.core.model import (
     Route,
     ServerRules,
     ShutdownRules,
+    StreamRules,
     Timeouts,
     TokenRules,
     Upstream,
@@ -32,6 +33,7 @@ from gateway.core.patterns import canonical_host
 from gateway.routefile.rules import Cors as CorsSpec
 from gateway.routefile.rules import Headers, Require
 from gateway.routefile.rules import Route as RouteSpec
+from gateway.routefile.rules import Stream as StreamSpec
 from gateway.routefile.rules import Timeouts as TimeoutsSpec
 from gateway.routefile.rules import Wanted as WantedSpec
 from gateway.routefile.schema import AccessKeys, Defaults, Descope, Refresh, Server, Shutdown
@@ -116,6 +118,7 @@ def route(spec: RouteSpec, defaults: Defaults, to: Upstream, limits: Mapping[str
         conditions=tuple(_conditions(require)) if require else (),
         limits=_limits(spec, defaults, limits, auth),
         timeouts=_timeouts(spec.timeouts, defaults.timeouts),
+        stream=_stream(spec.stream, defaults.stream),
         max_body_bytes=size_bytes(spec.max_body or defaults.max_body),
         strip_prefix=prefix_path(spec.rewrite.strip_prefix) if spec.rewrite else "",
         header_rules=_header_rules(defaults.headers, spec.headers),
@@ -155,16 +158,25 @@ def _limits(spec: RouteSpec, defaults: Defaults, limits: Mapping[str, Limit], au
 
 def _timeouts(own: TimeoutsSpec, fallback: TimeoutsSpec) -> Timeouts:
     built_in = Timeouts()
-
-    def chosen(mine: str | None, theirs: str | None, last: float) -> float:
-        text = mine or theirs
-        return duration_s(text) if text else last
-
     return Timeouts(
-        chosen(own.connect, fallback.connect, built_in.connect_s),
-        chosen(own.response, fallback.response, built_in.response_s),
-        chosen(own.idle, fallback.idle, built_in.idle_s),
+        _chosen_s(own.connect, fallback.connect, built_in.connect_s),
+        _chosen_s(own.response, fallback.response, built_in.response_s),
+        _chosen_s(own.idle, fallback.idle, built_in.idle_s),
     )
+
+
+def _stream(own: StreamSpec, fallback: StreamSpec) -> StreamRules:
+    built_in = StreamRules()
+    return StreamRules(
+        _chosen_s(own.after_expiry, fallback.after_expiry, built_in.after_expiry_s),
+        _chosen_s(own.revalidate, fallback.revalidate, built_in.revalidate_s),
+        _chosen_s(own.max_age, fallback.max_age, built_in.max_age_s),
+    )
+
+
+def _chosen_s(mine: str | None, theirs: str | None, last: float) -> float:
+    text = mine or theirs
+    return duration_s(text) if text else last
 
 
 def _header_rules(fallback: Headers, own: Headers) -> HeaderRules:

@@ -39,6 +39,17 @@ class Timeouts(Section):
     """Between two pieces of a body; 60s where nothing is said. Ends neither event streams nor upgrades."""
 
 
+class Stream(Section):
+    """How long WebSockets and event streams live."""
+
+    after_expiry: Duration | None = None
+    """Past the end of the session, as long as nobody renews it; 10m where nothing is said."""
+    revalidate: Wait | None = None
+    """Between two judgements by the present route table; 30s where nothing is said."""
+    max_age: Wait | None = None
+    """In any case; 8h where nothing is said."""
+
+
 class Cors(Section):
     """Which pages of other origins may read the replies, and use the session on unsafe requests."""
 
@@ -174,6 +185,8 @@ class Route(Section):
     """Limits by name, instead of those under `defaults`; [] for none."""
     timeouts: Timeouts = Field(default_factory=Timeouts)
     """How long the upstream may take; what is absent comes from `defaults`."""
+    stream: Stream = Field(default_factory=Stream)
+    """How long WebSockets and event streams live; what is absent comes from `defaults`."""
     max_body: Size | None = None
     """The largest request body."""
     rewrite: Rewrite | None = None

@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 
 from gateway.routefile import urls, values
 from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
-from gateway.routefile.rules import Cors, Headers, Route, Timeouts
+from gateway.routefile.rules import Cors, Headers, Route, Stream, Timeouts
 
 
 class Descope(Section):
@@ -85,6 +85,8 @@ class Defaults(Section):
 
     timeouts: Timeouts = Field(default_factory=Timeouts)
     """How long upstreams may take; a route overrides each of the three."""
+    stream: Stream = Field(default_factory=Stream)
+    """How long WebSockets and event streams live; a route overrides each of the three."""
     max_body: Size = "10MiB"
     """The largest request body."""
     limit: list[Annotated[str, Declared("limits")]] = Field(default_factory=list)
