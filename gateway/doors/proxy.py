@@ -83,6 +83,7 @@ class _Visit(Client):
         "exchange",
         "facts",
         "head",
+        "is_upgrade",
         "record",
         "standings",
         "started_s",
@@ -104,7 +105,7 @@ class _Visit(Client):
         self.task: asyncio.Task[None] | None = None
         self.standings: tuple[Standing, ...] = ()
         self.stream: Stream | None = None
-        self.ends_connection = False
+        self.ends_connection = self.is_upgrade = False
 
     @property
     def keep_alive(self) -> bool:
@@ -285,8 +286,8 @@ class ProxyDoor:
             record.request_id = _handed_on_id(facts) or record.request_id
         if facts.target.segments[0] == PREFIX:
             return _FOR_US
-        is_upgrade = head.asks_upgrade and _is_websocket(facts)
-        if is_upgrade and _has_body(facts):
+        visit.is_upgrade = head.asks_upgrade and _is_websocket(facts)
+        if visit.is_upgrade and _has_body(facts):
             # Its body would reach the upstream as a second request: an upgrade is forwarded without framing.
             visit.ends_connection = True
             return Verdict(Refuse(Reason.BAD_REQUEST))
@@ -294,7 +295,7 @@ class ProxyDoor:
             answer = self._preflight(visit, facts)
             if answer is not None:
                 return answer
-        return self._in.gate.judge_at_once(facts, is_upgrade=is_upgrade)
+        return self._in.gate.judge_at_once(facts, is_upgrade=visit.is_upgrade)
 
     def _without_waiting(self, visit: _Visit) -> _Rest | None:
         """Serve as far as that goes at once; what is left to do, None where that is nothing but the reply."""
@@ -367,7 +368,7 @@ class ProxyDoor:
             method=facts.method,
             path=upstream.base_path + sent.text,
             lines=writers.request.lines(facts, admit, record.request_id),
-            is_upgrade=visit.head.asks_upgrade and _is_websocket(facts),
+            is_upgrade=visit.is_upgrade,
         )
         return None
 

@@ -1,6 +1,7 @@
 """What reaches the upstream and what comes back: nothing of a client's can pass for ours (T-04 to T-08, T-26)."""
 
 from dataclasses import replace
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.headers import (
     IdentityLines,
+    Lines,
     ReplyAdditions,
     ReplyWriter,
     RequestWriter,
@@ -28,6 +30,7 @@ from gateway.core.model import (
     HeaderLine,
     HeaderRules,
     Identity,
+    Kept,
     Kind,
     Limit,
     Match,
@@ -58,6 +61,7 @@ ADA = Identity(
 )
 # Header and payload of a token of ours; whoever looks only at `iss` must not need more.
 OURS = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJQMmRlbW8wMDAwMDAwMDAwMDAwMDAwMDAwMDAwIn0.c2ln"
+BOB = replace(ADA, subject="U2bob", digest=b"bob", claims={})
 FOREIGN = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL290aGVyLmV4YW1wbGUifQ.c2ln"
 
 
@@ -303,6 +307,66 @@ def test_host_is_the_clients_or_the_upstreams_own() -> None:
     assert named(sent(route=own), "Host") == ["legacy.internal:9000"]
 
 
+# --- what is kept of a block of headers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"client": "198.51.100.7"},
+        {"scheme": "http"},
+        {"peer": "198.51.100.7"},
+        {"identity": BOB},
+        {"tenant": "other"},
+        {"person": Person("ada@example.com", "Ada")},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_t03_lines_kept_for_one_caller_are_not_anothers(other: dict[str, Any]) -> None:
+    writer = RequestWriter(ROUTE, CookieRules(), PROJECT)
+    before = facts(("Accept", "*/*"))
+    admit = Admit(Match(ROUTE, {}), replace(ADA, claims={}), "acme")
+    first = writer.lines(before, admit, "id1")
+    about = {name: value for name, value in other.items() if name in ("client", "scheme", "peer")}
+    more = {name: value for name, value in other.items() if name not in about}
+
+    after, then = replace(before, **about), replace(admit, **more)
+    second, anew = writer.lines(after, then, "id1"), writer.lines(replace(after, kept=Kept()), then, "id1")
+
+    assert after.kept is before.kept
+    assert second == anew != first
+
+
+def test_lines_that_are_kept_carry_the_id_of_each_request() -> None:
+    writer, asked = RequestWriter(ROUTE, CookieRules(), PROJECT), facts(("Accept", "*/*"))
+    admit = Admit(Match(ROUTE, {}), ADA, "acme")
+
+    texts = [writer.lines(asked, admit, request_id).text for request_id in ("id1", "id2")]
+
+    assert [text.count(b"X-Request-Id: id%d\r\n" % n) for n, text in enumerate(texts, 1)] == [1, 1]
+
+
+def test_t18_lines_are_kept_for_few_routes() -> None:
+    asked, admit = facts(("Accept", "*/*")), Admit(Match(ROUTE, {}), ADA, "acme")
+
+    for _ in range(100):
+        RequestWriter(ROUTE, CookieRules(), PROJECT).lines(asked, admit, "id1")
+
+    assert len(asked.kept.heads) <= 8
+
+
+@pytest.mark.parametrize("line", ["X: a\r\nY: b", "X: a\nb", "X: a\rb", "X: a\0b"], ids=repr)
+def test_t08_no_line_holds_another(line: str) -> None:
+    name, _, value = line.partition(": ")
+
+    with pytest.raises(ValueError, match="line break"):
+        Lines.of([b"Host: h", line.encode()])
+    with pytest.raises(ValueError, match="control character"):
+        Lines.of([b"Host: h"]).and_one(name, value)
+
+    assert Lines.of([b"Host: h"]).and_one("X", "a").text == b"Host: h\r\nX: a\r\n"
+
+
 # --- replies -------------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +391,13 @@ def test_t26_what_an_upstream_may_not_say_is_left_out(name: str) -> None:
 
 def test_t06_what_the_upstreams_connection_names_stays_behind() -> None:
     assert named(returned(("Connection", "close, X-Hop"), ("X-Hop", "1"), ("X-Kept", "2")), "X-Hop") == []
+
+
+@pytest.mark.parametrize("name", ["Set-Cookie", "Cache-Control", "X-Hop"])
+def test_what_a_reply_names_in_connection_stays_on_its_connection(name: str) -> None:
+    lines = returned((name, "x=1"), ("Connection", f"close, {name}"), ("X-Kept", "1"))
+
+    assert (named(lines, name), named(lines, "X-Kept")) == ([], ["1"])
 
 
 def test_a_reply_with_our_cookies_is_stored_by_nobody() -> None:
