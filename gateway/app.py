@@ -116,7 +116,7 @@ class Gateway:
         self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
         self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
         self.tasks.start(self.streams.keep_watch(), "watch over open streams")
-        public = await self._listen(Listener(self.door), listen)
+        public = await self._listen(Listener(self.door, self.config.server.head_limits), listen)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
         self.tasks.start(self._self_test(), "self-test")
         log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)

@@ -146,7 +146,7 @@ def explain(table: RouteTable, server: ServerRules, asked: Asked) -> Account:
         method=asked.method,
         raw_target=target.encode("utf-8", "surrogateescape"),
         version=(1, 1),
-        block=read_block(((b"Host", authority.encode("utf-8", "surrogateescape")),)),
+        block=read_block(((b"Host", authority.encode("utf-8", "surrogateescape")),), server.head_limits),
         peer=asked.client,
         server=server,
     )

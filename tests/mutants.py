@@ -193,15 +193,15 @@ any peer is believed about the client
 + :
 
 there may be any number of lines
-- if len(lines) > MAX_LINES or
+- if len(lines) > limits.lines or
 + if
 
 a head may be of any size
-- or total > MAX_HEAD_BYTES:
+- or total > limits.total_bytes:
 + or False:
 
 a line may be of any size
-- if total > MAX_LINE_BYTES and any(
+- if total > longest and any(
 + if False and any(
 
 a value may have a NUL

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
 from gateway.core.facts import HeaderBlock, gather, read_block
-from gateway.core.model import Reason, RequestFacts, ServerRules
+from gateway.core.model import HeadLimits, Reason, RequestFacts, ServerRules
 from gateway.doors.listener import Head, Reader
 from tests.conftest import LOOPBACK, House, Seen, read_body
 
+LIMITS = HeadLimits()
 TOKEN = some.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=8).map(str.encode)
 NAMES = some.one_of(
     some.sampled_from([b"Host", b"Connection", b"Content-Length", b"Transfer-Encoding", b"Expect", b"Upgrade"]), TOKEN
@@ -85,7 +86,7 @@ def judged(head: Head) -> RequestFacts | Reason:
 @example(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\r\n\r\n")
 @example(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
 def test_what_is_read_at_once_is_what_aiohttp_reads(data: bytes) -> None:
-    reader = Reader()
+    reader = Reader(LIMITS)
     reader.read(b"GET /warm HTTP/1.1\r\nHost: h\r\n\r\n", 0.0)
 
     first, second = reader.read(data, 0.0), reader.read(data, 0.0)
@@ -101,7 +102,7 @@ def test_what_is_read_at_once_is_what_aiohttp_reads(data: bytes) -> None:
             assert (head.method, head.raw_target) == (method, raw_target)
             assert head.version == version or head.version == (0, 0)
             assert head.is_last == should_close
-            ours, theirs = head.block, read_block(raw_headers)  # type: ignore[arg-type]  # as aiohttp has typed it
+            ours, theirs = head.block, read_block(raw_headers, LIMITS)  # type: ignore[arg-type]  # as aiohttp has typed it
             assert type(ours) is type(theirs)
             if isinstance(ours, HeaderBlock) and isinstance(theirs, HeaderBlock):
                 assert ours.headers == theirs.headers
@@ -121,14 +122,14 @@ def test_what_is_read_at_once_is_what_aiohttp_reads(data: bytes) -> None:
     ids=["folded", "two", "body", "upgrade", "connect", "half", "an empty line first"],
 )
 def test_what_is_not_one_whole_request_without_a_body_is_left_alone(data: bytes) -> None:
-    reader = Reader()
+    reader = Reader(LIMITS)
 
     assert reader.read(data, 0.0) is None
     assert reader.read(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 0.0) is not None
 
 
 def test_the_same_headers_mean_another_end_in_another_version() -> None:
-    reader = Reader()
+    reader = Reader(LIMITS)
     rest = b"\r\nHost: h\r\n\r\n"
     for version in (b"1.1", b"1.0") * 2:
         reader.read(b"GET / HTTP/" + version + rest, 0.0)

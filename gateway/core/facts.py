@@ -11,12 +11,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain
 from urllib.parse import urlsplit
 
-from gateway.core.model import HeaderLine, Kept, Network, Reason, RequestFacts, ServerRules, noun
+from gateway.core.model import HeaderLine, HeadLimits, Kept, Network, Reason, RequestFacts, ServerRules, noun
 from gateway.core.target import canonical
-
-MAX_LINE_BYTES = 32 * 1024
-MAX_LINES = 200
-MAX_HEAD_BYTES = 64 * 1024
 
 METHOD = re.compile(r"[A-Z][A-Z-]{0,31}", re.ASCII)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -68,9 +64,9 @@ class HeaderBlock:
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
-def read_block(raw: RawHeaders) -> HeaderBlock | Reason:
+def read_block(raw: RawHeaders, limits: HeadLimits) -> HeaderBlock | Reason:
     """Headers as they came over the wire, checked, or why they are none."""
-    lines = _lines(raw)
+    lines = _lines(raw, limits)
     if isinstance(lines, Reason):
         return lines
     headers, named = lines
@@ -138,13 +134,14 @@ def _network_key(client: str) -> str:
     return client if address is None else str(address)
 
 
-def _lines(lines: RawHeaders) -> tuple[list[HeaderLine], dict[bytes, tuple[bytes, ...]]] | Reason:
+def _lines(lines: RawHeaders, limits: HeadLimits) -> tuple[list[HeaderLine], dict[bytes, tuple[bytes, ...]]] | Reason:
     # All of it in one piece, for a search in every value costs more than the rest of this function.
     whole = b"".join(chain.from_iterable(lines))
     total = len(whole) + 4 * len(lines)
-    if len(lines) > MAX_LINES or total > MAX_HEAD_BYTES:
+    if len(lines) > limits.lines or total > limits.total_bytes:
         return Reason.HEADERS_TOO_LARGE
-    if total > MAX_LINE_BYTES and any(len(name) + len(value) + 4 > MAX_LINE_BYTES for name, value in lines):
+    longest = limits.line_bytes
+    if total > longest and any(len(name) + len(value) + 4 > longest for name, value in lines):
         return Reason.HEADERS_TOO_LARGE
     if b"\x00" in whole or b"\r" in whole or b"\n" in whole:
         return Reason.BAD_REQUEST

@@ -497,6 +497,15 @@ class TokenRules:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How large a request's headers may be: bytes in all and of one line, line ends included, and lines."""
+
+    total_bytes: int = 64 * 1024
+    line_bytes: int = 32 * 1024
+    lines: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class ServerRules:
     """public_urls: origins ("https://app.example.com", no path). hosts: canonical names, empty for all."""
 
@@ -504,6 +513,7 @@ class ServerRules:
     hosts: frozenset[str] = frozenset()
     trusted_proxies: tuple[Network, ...] = ()
     cookies: CookieRules = CookieRules()
+    head_limits: HeadLimits = HeadLimits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,9 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.core.facts import HeaderBlock, read_block
 from gateway.core.memory import Memory
-from gateway.core.model import Reason, noun
+from gateway.core.model import HeadLimits, Reason, noun
 from gateway.outbox import Outbox
 
-_HEADER_LINE_BYTES = 32 * 1024
-_HEADER_LINES = 200
 _KEEP_ALIVE_S = 75.0
 _LINGER_S = 1.0
 _ENDING_S = 0.1
@@ -57,7 +55,7 @@ class Request(web.BaseRequest):
             message.method,
             message.path.encode("utf-8", "surrogateescape"),
             message.version,
-            read_block(message.raw_headers),
+            read_block(message.raw_headers, self.wire.limits),
             message.should_close,
             message.upgrade,
         )
@@ -105,7 +103,8 @@ class Reader:
     either is remembered by their very bytes, so that it need not be asked again. One reader serves all connections.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: HeadLimits) -> None:
+        self.limits = limits
         self._firsts: Memory[bytes, tuple[str, bytes, tuple[int, int]]] = Memory()
         self._rests: Memory[tuple[bytes, tuple[int, int]], tuple[HeaderBlock, bool]] = Memory()
         self._renew()
@@ -144,7 +143,7 @@ class Reader:
         self._headers.clear()
         method, target, is_last = parser.get_method().decode("latin-1"), self._target, self._is_last
         version = _VERSIONS.get(parser.get_http_version(), (0, 0))
-        block = read_block(headers)
+        block = read_block(headers, self.limits)
         if not isinstance(block, Reason):
             if self._firsts.get(first, now_s) is None:
                 self._firsts.keep(first, (method, target, version), 2 * len(first), now_s)
@@ -189,6 +188,7 @@ class Wire(RequestHandler):
         "_underway",
         "client_address",
         "is_busy",
+        "limits",
     )
 
     def __init__(
@@ -199,14 +199,15 @@ class Wire(RequestHandler):
             loop=loop,
             keepalive_timeout=_KEEP_ALIVE_S,
             access_log=None,  # type: ignore[arg-type]  # documented as optional, typed otherwise
-            max_line_size=_HEADER_LINE_BYTES,
-            max_field_size=_HEADER_LINE_BYTES,
-            max_headers=_HEADER_LINES,
+            max_line_size=reader.limits.line_bytes,
+            max_field_size=reader.limits.line_bytes,
+            max_headers=reader.limits.lines,
             lingering_time=_LINGER_S,
             auto_decompress=False,
         )
         self._door = door
         self._reader = reader
+        self.limits = reader.limits
         self._outbox = outbox
         self._is_between = True
         self._held = b""
@@ -351,10 +352,10 @@ class Wire(RequestHandler):
 class Listener(web.Server):
     """The low-level server of the public listener. A client that goes away ends the work for it."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, limits: HeadLimits) -> None:
         super().__init__(door.serve, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
         self._door = door
-        self._reader = Reader()
+        self._reader = Reader(limits)
         self._outbox = Outbox()
 
     def _request(

@@ -14,6 +14,7 @@ from gateway.core.model import (
     ExchangeOptions,
     ForwardToken,
     HeaderRules,
+    HeadLimits,
     KeyIdIn,
     Limit,
     Per,
@@ -65,6 +66,9 @@ def server_rules(spec: Server) -> ServerRules:
             same_site=cookies.same_site,
             domain=exact_host(cookies.domain) if cookies.domain else "",
             path=cookies.path,
+        ),
+        head_limits=HeadLimits(
+            size_bytes(spec.header_limits.total), size_bytes(spec.header_limits.line), spec.header_limits.lines
         ),
     )
 

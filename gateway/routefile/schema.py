@@ -60,6 +60,28 @@ class Cookies(Section):
         return self
 
 
+class HeaderLimits(Section):
+    """How large a request's headers may be."""
+
+    total: Size = "64KiB"
+    """All of them together, at most 1MiB."""
+    line: Size = "32KiB"
+    """One of them, name and value."""
+    lines: Annotated[int, Field(ge=10, le=2000)] = 200
+    """How many there may be."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "HeaderLimits":
+        total, line = values.size_bytes(self.total), values.size_bytes(self.line)
+        if total > 1024**2:
+            raise ValueError("total is more than 1MiB, which every connection could make us hold; give less")
+        if line > total:
+            raise ValueError("line is more than total; give total at least as much")
+        if line < 1024:
+            raise ValueError("line is less than 1KiB, which a session token alone needs; give more")
+        return self
+
+
 class Server(Section):
     """How the gateway is seen from outside."""
 
@@ -71,6 +93,8 @@ class Server(Section):
     """Networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     cookies: Cookies = Field(default_factory=Cookies)
     """How the session cookies are spelt."""
+    header_limits: HeaderLimits = Field(default_factory=HeaderLimits)
+    """How large a request's headers may be; larger ones get 431."""
 
 
 class Login(Section):

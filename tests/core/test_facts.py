@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.facts import MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_LINES, client_key, gather, read_block
-from gateway.core.model import Reason, RequestFacts, ServerRules
+from gateway.core.facts import client_key, gather, read_block
+from gateway.core.model import HeadLimits, Reason, RequestFacts, ServerRules
 
 HOST = (b"Host", b"app.example.com")
+LIMITS = HeadLimits()
 OPEN = ServerRules(public_urls=("https://app.example.com",))
 TRUSTING = ServerRules(
     public_urls=("https://app.example.com",),
@@ -34,7 +35,7 @@ def ask(  # the gathering of one request, in which each test changes what it is 
         method=method,
         raw_target=raw_target,
         version=version,
-        block=read_block((host, *lines) if host else tuple(lines)),
+        block=read_block((host, *lines) if host else tuple(lines), LIMITS),
         peer=peer,
         server=server,
         tls=tls,
@@ -133,15 +134,15 @@ def test_t21_any_header_bytes_are_facts_or_refused(lines: list[Line]) -> None:
 
 
 def test_t18_a_line_may_be_so_long_and_no_longer() -> None:
-    longest = b"v" * (MAX_LINE_BYTES - len(b"X: \r\n"))
+    longest = b"v" * (LIMITS.line_bytes - len(b"X: \r\n"))
 
     assert isinstance(ask((b"X", longest)), RequestFacts)
     assert ask((b"X", longest + b"v")) is Reason.HEADERS_TOO_LARGE
-    assert ask((b"X" * MAX_LINE_BYTES, b"")) is Reason.HEADERS_TOO_LARGE
+    assert ask((b"X" * LIMITS.line_bytes, b"")) is Reason.HEADERS_TOO_LARGE
 
 
 def test_t18_there_may_be_so_many_lines_and_no_more() -> None:
-    lines = [(b"X", b"1")] * (MAX_LINES - 1)
+    lines = [(b"X", b"1")] * (LIMITS.lines - 1)
 
     assert isinstance(ask(*lines), RequestFacts)
     assert ask(*lines, (b"X", b"1")) is Reason.HEADERS_TOO_LARGE
@@ -149,8 +150,8 @@ def test_t18_there_may_be_so_many_lines_and_no_more() -> None:
 
 def test_t18_all_lines_together_may_be_so_long_and_no_longer() -> None:
     spent = len(b"Host: app.example.com\r\n") + 2 * len(b"X: \r\n")
-    half = (MAX_HEAD_BYTES - spent) // 2
-    first, second = (b"X", b"v" * half), (b"X", b"v" * (MAX_HEAD_BYTES - spent - half))
+    half = (LIMITS.total_bytes - spent) // 2
+    first, second = (b"X", b"v" * half), (b"X", b"v" * (LIMITS.total_bytes - spent - half))
 
     assert isinstance(ask(first, second), RequestFacts)
     assert ask(first, (b"X", second[1] + b"v")) is Reason.HEADERS_TOO_LARGE

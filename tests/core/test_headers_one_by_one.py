@@ -12,6 +12,7 @@ from gateway.core.model import (
     CookieRules,
     Grants,
     HeaderRules,
+    HeadLimits,
     Identity,
     Kind,
     Match,
@@ -48,6 +49,7 @@ def facts(*headers: tuple[str, str]) -> RequestFacts:
         version=(1, 1),
         block=read_block(
             ((b"Host", b"app.example.com"), *((n.encode(), v.encode("latin-1")) for n, v in headers)),
+            HeadLimits(),
         ),
         peer="203.0.113.9",
         server=ServerRules(("https://app.example.com",)),

@@ -507,6 +507,34 @@ async def test_a_client_that_goes_away_ends_its_request_at_the_upstream(house: H
         await gone.wait()
 
 
+@pytest.mark.parametrize(
+    ("top", "count", "size", "status"),
+    [
+        ("", 2, 30_000, 200),
+        ("", 3, 30_000, 431),
+        ("", 1, 33_000, 431),
+        ("", 201, 1, 431),
+        ("  header_limits: {total: 128KiB, line: 64KiB, lines: 500}", 2, 60_000, 200),
+        ("  header_limits: {total: 128KiB, line: 64KiB, lines: 500}", 450, 1, 200),
+        ("  header_limits: {total: 128KiB, line: 64KiB, lines: 500}", 501, 1, 431),
+        ("  header_limits: {total: 128KiB, line: 64KiB, lines: 500}", 3, 60_000, 431),
+        ("  header_limits: {total: 4KiB, line: 2KiB, lines: 20}", 1, 2_100, 431),
+        ("  header_limits: {total: 4KiB, line: 2KiB, lines: 20}", 3, 1_500, 431),
+        ("  header_limits: {total: 4KiB, line: 2KiB, lines: 20}", 1, 1_500, 200),
+    ],
+)
+async def test_t18_headers_are_as_large_as_the_route_file_lets_them_be(
+    built: OpenHouse, top: str, count: int, size: int, status: int
+) -> None:
+    async with built(server=top) as house:
+        lines = b"".join(b"X-%d: %b\r\n" % (number, b"v" * size) for number in range(count))
+        reply = await house.raw(b"GET /public/x HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n")
+
+        assert int(reply.split(b" ")[1]) == status
+        if status == 200:
+            assert house.upstream.last.value("x-0") == "v" * size
+
+
 # --- T-17: who gets whose reply --------------------------------------------------------------------------------------
 
 

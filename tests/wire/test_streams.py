@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway import endings, streams
 from gateway.core.facts import gather, read_block
-from gateway.core.model import Admit, RequestFacts
+from gateway.core.model import Admit, HeadLimits, RequestFacts
 from gateway.routefile import parse
 from tests.conftest import (
     LOOPBACK,
@@ -847,7 +847,7 @@ def admitted(house: House, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[
         method="GET",
         raw_target=path,
         version=(1, 1),
-        block=read_block(((b"Host", b"app.example.com"), *headers)),
+        block=read_block(((b"Host", b"app.example.com"), *headers), HeadLimits()),
         peer=LOOPBACK,
         server=house.gateway.config.server,
     )
