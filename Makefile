@@ -44,6 +44,10 @@ fix: $(VENV)/.dev  ## mend what formatter and linter can mend
 mutants: $(VENV)/.dev  ## disable each check of the core in turn; every time a test must fail
 	$(BIN)/python tests/mutants.py
 
+.PHONY: bench
+bench: $(VENV)/.runtime  ## compare with other gateways, a quarter of an hour; BENCH="--quick" or "--only a,c" for less
+	@exec $(BIN)/python -m bench $(BENCH)
+
 .PHONY: node-modules
 node-modules: $(NODE)/node_modules/.package-lock.json  ## install the Node SDK that the emulator is tested with
 
@@ -53,14 +57,15 @@ $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	@touch $@
 
 .PHONY: lock
-lock:  ## resolve the dependencies anew into both lock files (needs uv)
+lock:  ## resolve the dependencies anew into the lock files (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
 	$(UV_COMPILE) --upgrade --output-file requirements.lock pyproject.toml
 	$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(UV_COMPILE) --upgrade --output-file bench/requirements.lock bench/requirements.in
 
 .PHONY: clean
 clean:  ## remove the virtual environment and what the tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE)/node_modules
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE)/node_modules
 
 # --- set-up: each stamp is newer than what it was made from ----------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The comparison of the gateway with other gateways: `make bench`. what is measured, README.md says."""

@@ -1,0 +1,81 @@
+"""The load of small requests: wrk, with every request made before the clock starts."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.peer import LOOPBACK
+from bench.setup import PEERS
+
+CONNECTIONS = 32
+_UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of the load. header: its only variable one; ("", "") for none. host: "" for the address itself."""
+
+    path: str
+    header: tuple[str, str] = ("", "")
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What wrk said. not_2xx: replies of status 400 and more; errors: connections that broke or timed out."""
+
+    requests: int
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    not_2xx: int
+    errors: int
+
+
+def write_requests(file: Path, requests: Iterable[Asked]) -> Path:
+    """The file that load.lua reads: path, host, header and value between tabs, a request a line."""
+    lines = ("\t".join((asked.path, asked.host, *asked.header)) + "\n" for asked in requests)
+    file.write_text("".join(lines), "ascii")
+    return file
+
+
+def run_wrk(wrk: str, port: int, requests: Path, seconds: int, most: int = 0) -> Outcome:
+    """The requests of a file in turn, over 32 connections. most: how many to send at most; 0 for no end but time's."""
+    argv = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
+    script = ["-s", str(PEERS / "load.lua"), f"http://{LOOPBACK}:{port}/", "--", str(requests), str(most)]
+    done = subprocess.run(
+        [*argv, *script], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + 60
+    )
+    if done.returncode:
+        raise BenchError(f"wrk failed: {(done.stdout + done.stderr)[-500:]}")
+    return parse_wrk(done.stdout)
+
+
+def parse_wrk(text: str) -> Outcome:
+    """Raises BenchError for anything that is no report of wrk."""
+    try:
+        return Outcome(
+            requests=int(_found(r"(\d+) requests in", text)),
+            rate=float(_found(r"Requests/sec:\s+([\d.]+)", text)),
+            p50_ms=_milliseconds(_found(r"\n\s+50%\s+(\S+)", text)),
+            p99_ms=_milliseconds(_found(r"\n\s+99%\s+(\S+)", text)),
+            not_2xx=int(_found(r"Non-2xx or 3xx responses: (\d+)", text, "0")),
+            errors=sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text))),
+        )
+    except ValueError as err:
+        raise BenchError(f"wrk's report cannot be read ({err}):\n{text[-500:]}") from None
+
+
+def _found(pattern: str, text: str, default: str = "") -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else default
+
+
+def _milliseconds(text: str) -> float:
+    match = re.fullmatch(r"([\d.]+)(us|ms|s|m|h)", text)
+    if match is None:
+        raise ValueError(f"{text!r} is no time")
+    return float(match[1]) * _UNITS_MS[match[2]]
