@@ -141,7 +141,7 @@ class _Speaker(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._is_first = True
         loop = asyncio.get_running_loop()
-        self._now_s = loop.time
+        self._now_s = time.perf_counter  # the loop's own clock counts whole milliseconds
         self.opened: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
 
@@ -217,11 +217,11 @@ async def talk(
             speakers.append(speaker)
             await asyncio.wait_for(asyncio.shield(speaker.opened), _PATIENCE_S)
         shared.is_on = True
-        before, began_s = meter(), loop.time()
+        before, began_s = meter(), time.perf_counter()
         for speaker in speakers:
             speaker.say()
         await asyncio.sleep(seconds)
-        after, ended_s, done = meter(), loop.time(), tuple(shared.latencies)
+        after, ended_s, done = meter(), time.perf_counter(), tuple(shared.latencies)
         shared.is_on = False
         # Whoever broke meanwhile, or now gives no echo any more, makes the run fail.
         await asyncio.wait_for(asyncio.gather(*(asyncio.shield(one.ended) for one in speakers)), _PATIENCE_S)
