@@ -82,7 +82,7 @@ def forged(token: str, source: random.Random) -> str:
 
 def make_tokens(folder: Path, fresh: int) -> Tokens:
     """Tokens from `folder`, made anew where there are too few or they are too old."""
-    if not _is_usable(folder, fresh):
+    if not is_usable(folder, fresh):
         _make(folder, fresh)
     lists = {kind: tuple((folder / kind).read_text("ascii").split()) for kind in _KINDS}
     session = (folder / "access_key_session").read_text("ascii")
@@ -98,7 +98,7 @@ def make_tokens(folder: Path, fresh: int) -> Tokens:
     )
 
 
-def _is_usable(folder: Path, fresh: int) -> bool:
+def is_usable(folder: Path, fresh: int) -> bool:
     try:
         made = json.loads((folder / "made.json").read_text("ascii"))
     except (OSError, ValueError):
