@@ -16,10 +16,11 @@ from bench.errors import BenchError
 from bench.peer import GATEWAY, PEERS_BY_ID, PLAIN, Peer
 from bench.report import Circumstances, document, tables
 from bench.results import Results
+from bench.rounds import Options
 from bench.setup import STATE, set_up, versions
 from bench.stage import Stage, raise_open_files, two_cores
 from bench.tokens import make_tokens
-from bench.workloads import Options, Workloads, names
+from bench.workloads import Workloads, names
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _FRESH, _FRESH_QUICK = 12_000, 2_000

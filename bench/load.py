@@ -11,6 +11,7 @@ from bench.peer import LOOPBACK
 from bench.setup import PEERS
 
 CONNECTIONS = 32
+_PATIENCE_S = 30
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0}
 
 
@@ -46,9 +47,17 @@ def run_wrk(wrk: str, port: int, requests: Path, seconds: int, most: int = 0) ->
     """The requests of a file in turn, over 32 connections. most: how many to send at most; 0 for no end but time's."""
     argv = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
     script = ["-s", str(PEERS / "load.lua"), f"http://{LOOPBACK}:{port}/", "--", str(requests), str(most)]
-    done = subprocess.run(
-        [*argv, *script], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + 60
-    )
+    try:
+        done = subprocess.run(
+            [*argv, *script],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds + _PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"wrk did not end within {seconds + _PATIENCE_S} s") from None
     if done.returncode:
         raise BenchError(f"wrk failed: {(done.stdout + done.stderr)[-500:]}")
     return parse_wrk(done.stdout)

