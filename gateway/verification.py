@@ -1,18 +1,21 @@
 """Tokens verified with the keys at hand, and remembered: only who they prove, never what was decided.
 
 What is remembered goes by the SHA-256 of the whole token and belongs to one generation of keys; a new key set forgets
-it all. The memory is bounded by the size of the tokens too, for some carry forty tenants.
+it all, and with it which tokens are worth nothing. The memory is bounded by the size of the tokens too, for some carry
+forty tenants.
 """
 
 from collections import OrderedDict
 
 from gateway.clock import Clock
 from gateway.core import tokens
+from gateway.core.memory import Memory
 from gateway.core.model import Identity, Reason, RefreshToken, TokenRules
 from gateway.keyring import Keyring
 from gateway.revocations import Revocations
 
 _REMEMBERED = 10_000
+_REFUSED_BYTES = 100
 _REMEMBERED_CHARS = 8 * 1024 * 1024  # parsed, a token takes about seven times its length
 
 
@@ -49,6 +52,8 @@ class Verifier:
         self._clock = clock
         self.hits = self.misses = 0
         self._remembered: OrderedDict[bytes, _Known] = OrderedDict()
+        # What these keys will never verify; an unknown key may yet come.
+        self._refused: Memory[bytes, Reason] = Memory()
         self._chars = 0
         self._generation = 0
 
@@ -79,17 +84,21 @@ class Verifier:
         generation = self._keyring.fresh_generation
         if generation is None:
             return None
-        known = self._known(digest, generation)
+        known = self._known(digest, generation) or self._refused.get(digest, self._clock.mono_s())
         if known is not None:
             return known
         outcome = tokens.session(raw, self._keyring.keys, self._rules)
-        if outcome is Reason.TOKEN_UNKNOWN_KEY and not self._keyring.looked_just_now:
+        if outcome is not Reason.TOKEN_UNKNOWN_KEY:
+            if isinstance(outcome, Reason):
+                self._refused.keep(digest, outcome, _REFUSED_BYTES, self._clock.mono_s())
+        elif not self._keyring.looked_just_now:
             return None
         return self._learnt(raw, digest, outcome)
 
     def _known(self, digest: bytes, generation: int) -> Identity | None:
         if generation != self._generation:
             self._remembered.clear()
+            self._refused.forget()
             self._chars = 0
             self._generation = generation
         known = self._remembered.get(digest)

@@ -315,7 +315,7 @@ async def test_a_key_that_descope_adds_is_found_at_once_and_one_that_it_withdraw
     house.emulator.rotate_keys(keep_old=False)
     new = house.cookies("ada@example.com")
 
-    admitted = await house.get("/", headers=cookie_header(new))
+    admitted = await house.get("/", headers={"Authorization": f"Bearer {new['DS']}"})
     stopped = await house.get("/", headers={"Authorization": f"Bearer {old['DS']}"})
 
     assert admitted.status == 200
@@ -334,6 +334,33 @@ async def test_keys_serve_on_for_a_day_without_an_answer_and_then_nothing_verifi
 
     assert served.status == 200
     assert reason_of(refused) == "identity_provider_unavailable"
+
+
+async def test_a_token_that_was_seen_before_runs_out_all_the_same(house: House) -> None:
+    bearer = {"Authorization": f"Bearer {house.cookies('ada@example.com')['DS']}"}
+
+    before = [(await house.get("/", headers=bearer)).status for _ in range(2)]
+    house.put_forward(3600)
+    after = await house.get("/", headers=bearer)
+
+    assert before == [200, 200]
+    assert reason_of(after) == "token_expired"
+
+
+async def test_a_forged_token_is_verified_once_for_a_set_of_keys(house: House) -> None:
+    good = house.cookies("ada@example.com")["DS"]
+    forged = {"Authorization": f"Bearer {good[:-8]}{'A' * 8}"}
+    verifier = house.gateway.sessions.verifier
+
+    reasons = [reason_of(await house.get("/", headers=forged)) for _ in range(3)]
+    misses = verifier.misses
+    house.emulator.rotate_keys()
+    await house.gateway.keyring._fetch_shared()
+    again = await house.get("/", headers=forged)
+
+    assert reasons == ["token_bad_signature"] * 3
+    assert misses == 1
+    assert (again.status, verifier.misses) == (401, 2)
 
 
 async def test_t18_verified_tokens_are_remembered_within_a_bound_of_their_length(

@@ -11,6 +11,7 @@ Longer than most: requests and replies leave out by one set of rules, and stand 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Self
 
 from gateway.core.credentials import ours, without_ours
@@ -218,28 +219,33 @@ def nominated_by(connection: Iterable[bytes]) -> frozenset[bytes]:
     return frozenset(names)
 
 
-def forwarded_lines(facts: RequestFacts, prefix: str) -> list[bytes]:
+def forwarded_lines(facts: RequestFacts, prefix: str) -> tuple[bytes, ...]:
     """The forwarded family, rebuilt from what we know ourselves (RFC 7239 and its unwritten forebears)."""
+    return _forwarded(facts.client, facts.peer, facts.scheme, facts.authority, prefix)
+
+
+@lru_cache(maxsize=1024)
+def _forwarded(client: str, peer: str, scheme: str, authority: str, prefix: str) -> tuple[bytes, ...]:
     out = []
-    if facts.client:
-        chain = facts.client if facts.client == facts.peer or not facts.peer else f"{facts.client}, {facts.peer}"
-        node = f'"[{facts.client}]"' if ":" in facts.client else facts.client
+    if client:
+        chain = client if client == peer or not peer else f"{client}, {peer}"
+        node = f'"[{client}]"' if ":" in client else client
         out.append(f"X-Forwarded-For: {chain}".encode("ascii"))
-        out.append(f"X-Real-IP: {facts.client}".encode("ascii"))
-        forwarded = f"for={node};proto={facts.scheme}"
+        out.append(f"X-Real-IP: {client}".encode("ascii"))
+        forwarded = f"for={node};proto={scheme}"
     else:
-        forwarded = f"for=unknown;proto={facts.scheme}"
-    out.append(f"X-Forwarded-Proto: {facts.scheme}".encode("ascii"))
-    if facts.authority:
-        _, _, port = facts.authority.rpartition(":")
-        shown = port if port.isdigit() else ("443" if facts.scheme == "https" else "80")
-        out.append(f"X-Forwarded-Host: {facts.authority}".encode("latin-1"))
+        forwarded = f"for=unknown;proto={scheme}"
+    out.append(f"X-Forwarded-Proto: {scheme}".encode("ascii"))
+    if authority:
+        _, _, port = authority.rpartition(":")
+        shown = port if port.isdigit() else ("443" if scheme == "https" else "80")
+        out.append(f"X-Forwarded-Host: {authority}".encode("latin-1"))
         out.append(f"X-Forwarded-Port: {shown}".encode("ascii"))
-        forwarded += f';host="{facts.authority}"'
+        forwarded += f';host="{authority}"'
     out.append(f"Forwarded: {forwarded}".encode("latin-1"))
     if prefix:
         out.append(f"X-Forwarded-Prefix: {prefix}".encode("ascii"))
-    return out
+    return tuple(out)
 
 
 # --- identity -------------------------------------------------------------------------------------------------------

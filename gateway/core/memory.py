@@ -19,9 +19,8 @@ class Memory(Generic[K, V]):
         self._most = most
         self._most_bytes = most_bytes
         self._lasting_s = lasting_s
-        self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
-        self._sizes: dict[K, int] = {}
+        self._young: dict[K, tuple[V, int]] = {}
+        self._old: dict[K, tuple[V, int]] = {}
         self._bytes = 0
         self._ends_s = 0.0
 
@@ -32,29 +31,32 @@ class Memory(Generic[K, V]):
         """What was kept for `key`. now_s: any clock that does not go back, the same for all calls."""
         if now_s >= self._ends_s:
             self._turn(now_s)
-        value = self._young.get(key)
-        if value is None and self._old:
-            value = self._old.pop(key, None)
-            if value is not None:
-                self._put(key, value, self._sizes.pop(key))
-        return value
+        known = self._young.get(key)
+        if known is None:
+            known = self._old.pop(key, None)
+            if known is None:
+                return None
+            self._put(key, known)
+        return known[0]
 
     def keep(self, key: K, value: V, size: int, now_s: float) -> None:
         """Keep `value` for `key`, which was not there. size: in bytes, all told."""
         if len(self._young) >= self._most or self._bytes + size > self._most_bytes:
             self._turn(now_s)
         if size <= self._most_bytes:
-            self._put(key, value, size)
+            self._put(key, (value, size))
 
-    def _put(self, key: K, value: V, size: int) -> None:
-        self._young[key] = value
-        self._sizes[key] = size
-        self._bytes += size
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._old, self._young, self._bytes = {}, {}, 0
+
+    def _put(self, key: K, known: tuple[V, int]) -> None:
+        self._young[key] = known
+        self._bytes += known[1]
 
     def _turn(self, now_s: float) -> None:
         # After two lifetimes without a question nothing of the younger generation is worth keeping either.
         self._old = self._young if now_s < self._ends_s + self._lasting_s else {}
-        self._sizes = {key: self._sizes[key] for key in self._old}
         self._young = {}
         self._bytes = 0
         self._ends_s = now_s + self._lasting_s

@@ -188,7 +188,7 @@ class Grants:
     permissions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Identity:
     """A verified session token: genuine, ours, a session; its currency is asked with the clock. Made by `tokens` alone.
 

@@ -15,6 +15,7 @@ import math
 import re
 from binascii import a2b_base64
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from gateway.core.keyset import ALGORITHMS, MAX_KID_CHARS, KeySet, VerifyingKey, read_keys, unbase64url
@@ -36,6 +37,7 @@ MAX_TOKEN_CHARS = 16 * 1024
 # How much is looked at to find out whether something must be stripped: all that fits into a request's head.
 _MAX_STRIPPED_CHARS = 64 * 1024
 _MAX_SUBJECT_CHARS = 512
+_KEPT_CHARS = 512
 # The range in which every JSON reader sees the same whole number (RFC 8259 section 6).
 _MAX_SECONDS = 2**53
 
@@ -199,19 +201,14 @@ def _signed_claims(token: str, keys: KeySet) -> dict[str, Any] | Reason:
         return Reason.TOKEN_MALFORMED
     try:
         header_text, payload_text, signature_text = token.split(".")
-        header = _json_object(unbase64url(header_text))
+        header = _header(header_text) if len(header_text) <= _KEPT_CHARS else _header.__wrapped__(header_text)
         payload = unbase64url(payload_text)
         signature = unbase64url(signature_text)
     except (ValueError, RecursionError):
         return Reason.TOKEN_MALFORMED
-    algorithm = header.get("alg")
-    kid = header.get("kid")
-    if not isinstance(algorithm, str) or not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARS:
-        return Reason.TOKEN_MALFORMED
-    if not _REFUSED_MEMBERS.isdisjoint(header):
-        return Reason.TOKEN_MALFORMED
-    if algorithm not in ALGORITHMS:
-        return Reason.TOKEN_BAD_SIGNATURE
+    if isinstance(header, Reason):
+        return header
+    algorithm, kid = header
     key = keys.keys.get(kid)
     if key is None:
         return Reason.TOKEN_UNKNOWN_KEY
@@ -222,6 +219,19 @@ def _signed_claims(token: str, keys: KeySet) -> dict[str, Any] | Reason:
         return _json_object(payload)
     except (ValueError, RecursionError):
         return Reason.TOKEN_MALFORMED
+
+
+@lru_cache(maxsize=256)
+def _header(text: str) -> tuple[str, str] | Reason:
+    """Algorithm and key id of a token; raises ValueError or RecursionError. All tokens of a key have one header."""
+    header = _json_object(unbase64url(text))
+    algorithm = header.get("alg")
+    kid = header.get("kid")
+    if not isinstance(algorithm, str) or not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARS:
+        return Reason.TOKEN_MALFORMED
+    if not _REFUSED_MEMBERS.isdisjoint(header):
+        return Reason.TOKEN_MALFORMED
+    return (algorithm, kid) if algorithm in ALGORITHMS else Reason.TOKEN_BAD_SIGNATURE
 
 
 # --- claims ---------------------------------------------------------------------------------------------------------
