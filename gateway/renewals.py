@@ -35,11 +35,12 @@ _SWEPT_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A renewed session: Descope's pair, both verified by our own keys."""
+    """A renewed session: Descope's pair, both verified by our own keys. at_s: when it came, by the wall clock."""
 
     pair: SessionPair
     identity: Identity
     refresh: RefreshToken
+    at_s: float
 
 
 @dataclass(slots=True)
@@ -189,14 +190,16 @@ class Renewals:
         return self.cookie_lines(newest), passed
 
     def cookie_lines(self, renewed: Renewed) -> tuple[bytes, ...]:
-        """`Set-Cookie` values of a session; each cookie lives as long as its token."""
-        now_s = self._clock.now_s()
+        """`Set-Cookie` values of a session; each cookie lives as long as its token did when it came.
+
+        So all who get one result get the same lines, whenever their replies are written.
+        """
         return session_cookies(
             self._cookies,
             renewed.pair.session,
             renewed.pair.refresh,
-            max(int(renewed.identity.expires_at_s - now_s), 1),
-            max(int(renewed.refresh.expires_at_s - now_s), 1),
+            max(int(renewed.identity.expires_at_s - renewed.at_s), 1),
+            max(int(renewed.refresh.expires_at_s - renewed.at_s), 1),
         )
 
     def _delivered(self, digests: list[bytes]) -> None:

@@ -372,7 +372,7 @@ class Sessions:
             raise IdentityProviderError("the new session and refresh token name different subjects")
         if pair.profile:
             self._profiles.learn(identity, pair.profile)
-        return Renewed(pair, identity, refresh)
+        return Renewed(pair, identity, refresh, self._clock.now_s())
 
     async def _checked_key(self, token: str) -> Exchanged:
         identity = await self.verifier.verify(token)

@@ -94,7 +94,7 @@ def refresh_token(subject: str, clock: Still, name: str) -> RefreshToken:
 def renewed(subject: str, clock: Still, name: str, *, session_of: str = "", lives_s: int = 600) -> Renewed:
     """A renewal that brings the refresh token `name`."""
     session = identity(session_of or subject, clock, lives_s=lives_s, name=name)
-    return Renewed(SessionPair(f"s-{name}", f"r-{name}"), session, refresh_token(subject, clock, name))
+    return Renewed(SessionPair(f"s-{name}", f"r-{name}"), session, refresh_token(subject, clock, name), clock.now_s())
 
 
 class Descope:
@@ -231,6 +231,17 @@ async def test_no_reply_brings_the_cookies_of_a_session_that_was_signed_out(
     revocations.revoke(over.digest, over.expires_at_s)
 
     assert await receipt.settled() == ()
+
+
+async def test_t25_all_replies_of_one_renewal_bring_the_same_cookies(chain: Renewals, clock: Still) -> None:
+    token = refresh_token(ADA, clock, "0")
+    await chain.renew("r-0", token, Descope(renewed(ADA, clock, "1")))
+
+    first = await chain.receipt(token).settled()
+    clock.at_s += 2
+    later = await chain.receipt(token).settled()
+
+    assert first == later != ()
 
 
 async def test_another_tenant_is_selected_with_the_newest_refresh_token(chain: Renewals, clock: Still) -> None:

@@ -29,6 +29,7 @@ _LINGER_S = 1.0
 _ENDING_S = 0.1
 _HALF_CLOSED_S = 2.0
 _SENT_LATER_BYTES = 16 * 1024
+_KEPT_BYTES = 8 * 1024 * 1024  # of header blocks in one generation, what follows from them included
 _END_OF_HEAD = b"\r\n\r\n"
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
@@ -106,7 +107,7 @@ class Reader:
     def __init__(self, limits: HeadLimits) -> None:
         self.limits = limits
         self._firsts: Memory[bytes, tuple[str, bytes, tuple[int, int]]] = Memory()
-        self._rests: Memory[tuple[bytes, tuple[int, int]], tuple[HeaderBlock, bool]] = Memory()
+        self._rests: Memory[tuple[bytes, tuple[int, int]], tuple[HeaderBlock, bool]] = Memory(most_bytes=_KEPT_BYTES)
         self._renew()
 
     def _renew(self) -> None:
