@@ -38,7 +38,8 @@ _ALONE = (
     ("d", "(d) access key, remembered"),
     ("h-10", "(h) ten routes"),
     ("h-10000", "(h) 10,000 routes, the same requests"),
-    ("h-spread", "(h) 10,000 routes, requests to all of them"),
+    ("h-10-spread", "(h) ten routes, 10,000 different requests"),
+    ("h-10000-spread", "(h) 10,000 routes, a different request to each"),
     ("i-as-a", "(a) measured beside (i)"),
     ("i", "(i) a route with a limit for each subject"),
 )
@@ -85,8 +86,18 @@ def tables(results: Results) -> Iterator[str]:
 
 
 def _heads(unit: str, *, log: bool = False) -> tuple[str, ...]:
-    logged = ("CPU us with request log", "x nginx", "x us") if log else ()
-    return ("peer", f"CPU us/{unit}", "x nginx", "x us", *logged, f"{_plural(unit)}/s", "p50 ms", "p99 ms", "peak MiB")
+    logged = ("CPU us with request log", "x nginx", "x gateway") if log else ()
+    return (
+        "peer",
+        f"CPU us/{unit}",
+        "x nginx",
+        "x gateway",
+        *logged,
+        f"{_plural(unit)}/s",
+        "p50 ms",
+        "p99 ms",
+        "peak MiB",
+    )
 
 
 def _plural(unit: str) -> str:

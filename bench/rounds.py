@@ -15,7 +15,7 @@ from bench.stage import FILES, Instance, Stage
 from bench.streams import Moved, Wire, move, talk
 
 WEBSOCKETS = 100
-_WARM_S = 1
+_WARM_S = 2
 _LONG_S = 60
 _MIB = 1024 * 1024
 
@@ -134,7 +134,7 @@ class Rounds:
 
     def warm_door(self, instance: Instance, port: int, requests: Path) -> None:
         with naming(instance.peer):
-            require(run_wrk(self._stage.tools.wrk, port, requests, _WARM_S), refused=False)
+            require(run_wrk(self._stage.tools.wrk, port, requests, min(_WARM_S, self._options.seconds)), refused=False)
 
 
 class naming:  # noqa: N801 - reads as the word it stands for

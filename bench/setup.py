@@ -51,7 +51,7 @@ def versions(tools: Tools) -> Mapping[str, str]:
     return {
         "nginx": _output([tools.nginx, "-v"]).removeprefix("nginx version: nginx/"),
         "HAProxy": _output([tools.haproxy, "-v"]).split()[2],
-        "Envoy": _output([tools.envoy, "--version"]).split("/")[1],
+        "Envoy": _output([tools.envoy, "--version"]).partition("version: ")[2].split("/")[1],
         "Go": tools.go_version.removeprefix("go version go").split()[0],
         "Python peers": _output([tools.python, "-c", code, *modules]),
         "Python": sys.version.split()[0],

@@ -76,13 +76,15 @@ class Workloads:
         files = {"none": self._file("none", [Asked(SMALL)])} | {kind: self._bearers(kind, them) for kind, them in kinds}
         with ExitStack() as on:
             instances = [on.enter_context(self._stage.on(who)) for who in self._peers(checking=True, variants=False)]
-            self._rounds.warm(instances, self._known)
+            # One of its own for (a): refusals push tokens out of a memory that is bounded.
+            undisturbed = on.enter_context(self._stage.on(self._gateway))
+            self._rounds.warm([*instances, undisturbed], self._known)
             turns = [
                 self._rounds.small(f"c-{kind}", one, files[kind], refused=True)
                 for kind in _REFUSED
                 for one in instances
             ]
-            self._rounds.take([*turns, *self._again("c", instances)])
+            self._rounds.take([*turns, *self._again("c", undisturbed)])
 
     def d(self) -> None:
         """An access key that is remembered."""
@@ -91,21 +93,27 @@ class Workloads:
             if not access_key_is_taken(instance):
                 raise BenchError("the gateway refuses the access key")
             self._rounds.warm([instance], self._known)
-            self._rounds.take([self._rounds.small("d", instance, asked), *self._again("d", [instance])])
+            self._rounds.take([self._rounds.small("d", instance, asked), *self._again("d", instance)])
 
     def h(self) -> None:
         """Ten routes against ten thousand under one prefix, with captures and hosts; the same requests to both."""
         few, many = ROUTES
         tokens = self._stage.tokens.known
-        same = self._file("routes-same", (_of_route(number % few, token) for number, token in enumerate(tokens)))
-        everywhere = (_of_route(number, tokens[number % KNOWN]) for number in range(many))
-        spread = self._file("routes-spread", everywhere)
+        same = self._file("routes-same", (_of_route(number % few, 0, token) for number, token in enumerate(tokens)))
+        # As many different requests on either side, so that memories of whole requests count for neither.
+        spread = {
+            count: self._file(
+                f"routes-{count}", (_of_route(number % count, number, tokens[number % KNOWN]) for number in range(many))
+            )
+            for count in ROUTES
+        }
         with self._stage.on(self._gateway, routes=few) as small, self._stage.on(self._gateway, routes=many) as large:
             self._rounds.warm([small, large], same)
             turns = [
                 self._rounds.small(f"h-{few}", small, same),
                 self._rounds.small(f"h-{many}", large, same),
-                self._rounds.small("h-spread", large, spread),
+                self._rounds.small(f"h-{few}-spread", small, spread[few]),
+                self._rounds.small(f"h-{many}-spread", large, spread[many]),
             ]
             # A few per cent are at stake here: twice the rounds.
             self._rounds.take(turns, twice=True)
@@ -115,7 +123,7 @@ class Workloads:
         limited = self._bearers("limited", self._stage.tokens.known, "/limited/items?x=1")
         with self._stage.on(self._gateway) as instance:
             self._rounds.warm([instance], self._known)
-            self._rounds.take([self._rounds.small("i", instance, limited), *self._again("i", [instance])])
+            self._rounds.take([self._rounds.small("i", instance, limited), *self._again("i", instance)])
 
     # --- (e), (f), (g), (j): streams, connections, starting ---
 
@@ -173,10 +181,9 @@ class Workloads:
 
     # --- what they share ---
 
-    def _again(self, workload: str, instances: Iterable[Instance]) -> list[Turn]:
+    def _again(self, workload: str, ours: Instance) -> list[Turn]:
         """The gateway's (a) within the rounds of another workload: what that one is compared with."""
-        ours = [one for one in instances if one.peer.id == GATEWAY]
-        return [self._rounds.small(f"{workload}-as-a", one, self._known) for one in ours]
+        return [self._rounds.small(f"{workload}-as-a", ours, self._known)]
 
     def _peers(self, *, checking: bool = False, variants: bool = True) -> list[Peer]:
         """Who takes part. checking: those alone that look at tokens; variants: whether a program may appear twice."""
@@ -195,9 +202,9 @@ def _resident(pids: Sequence[int]) -> Callable[[], float]:
     return lambda: measure.memory_bytes(pids, "VmRSS")
 
 
-def _of_route(number: int, token: str) -> Asked:
+def _of_route(number: int, item: int, token: str) -> Asked:
     host = f"h{number % 100}.example.com" if number % 2 else ""
-    return Asked(f"/api/t{number % 7}/r{number}/i{number % 13}/x", ("Authorization", f"Bearer {token}"), host)
+    return Asked(f"/api/t{number % 7}/r{number}/i{item}/x", ("Authorization", f"Bearer {token}"), host)
 
 
 def names() -> Iterator[str]:
