@@ -25,6 +25,7 @@ from gateway.gate import Gate
 from gateway.holds import Holds
 from gateway.idp import IdentityProvider
 from gateway.keyring import Keyring
+from gateway.pool import Pool
 from gateway.rests import Rests
 from gateway.routefile import Config
 from gateway.sessions import SessionRules, Sessions
@@ -116,6 +117,8 @@ class Gateway:
         self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
         self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
         self.tasks.start(self.streams.keep_watch(), "watch over open streams")
+        for pool in self.upstreams.start(self.config.upstreams):
+            _watch(self.metrics, pool)
         public = await self._listen(Listener(self.door, self.config.server.head_limits), listen)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
         self.tasks.start(self._self_test(), "self-test")
@@ -188,6 +191,18 @@ def _observer(metrics: Metrics) -> Callable[[str, str], None]:
         counters[event].labels(outcome).inc()
 
     return observe
+
+
+def _watch(metrics: Metrics, pool: Pool) -> None:
+    """Let the metrics tell how a pool stands."""
+    name = pool.upstream.name
+    metrics.upstream_connections.read_from((name, "busy"), lambda: pool.busy)
+    metrics.upstream_connections.read_from((name, "idle"), lambda: pool.idle)
+    metrics.upstream_waiting.read_from((name,), lambda: pool.waiting)
+    metrics.upstream_retries.read_from((name, "repeated"), lambda: pool.repeats)
+    metrics.upstream_retries.read_from((name, "over_budget"), lambda: pool.repeats_refused)
+    for place in pool.balance.members:
+        metrics.upstream_healthy.read_from((name, place.target.name), lambda place=place: int(place.is_in))
 
 
 def _refuse_slow_parser() -> None:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -37,6 +37,27 @@ class Counts(Collector):
         read = {labels: count() for labels, count in self._elsewhere.items()}
         for labels, count in {**self._counts, **read}.items():
             family.add_metric(labels, count)
+        yield family
+
+
+class Levels(Collector):
+    """A gauge with labels, whose values are asked for when somebody wants to know."""
+
+    _type = "gauge"
+
+    def __init__(self, name: str, help_text: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+        self._name, self._help, self._labelnames = name, help_text, labels
+        self._levels: dict[tuple[str, ...], Callable[[], int]] = {}
+        registry.register(self)
+
+    def read_from(self, labels: tuple[str, ...], level: Callable[[], int]) -> None:
+        """Ask there."""
+        self._levels[labels] = level
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._help, labels=self._labelnames)
+        for labels, level in self._levels.items():
+            family.add_metric(labels, level())
         yield family
 
 

@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway import __version__
-from gateway.tallies import Counts, Timings
+from gateway.tallies import Counts, Levels, Timings
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _OWN_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
@@ -68,6 +68,21 @@ class Metrics:
         )
         self.upstream_seconds = Timings(
             "gateway_upstream_seconds", "Exchange with the upstream.", "upstream", _SECONDS, registry
+        )
+        self.upstream_connections = Levels(
+            "gateway_upstream_connections", "Connections to the upstream: busy, idle.", ["upstream", "state"], registry
+        )
+        self.upstream_waiting = Levels(
+            "gateway_upstream_waiting", "Requests that wait for a connection.", ["upstream"], registry
+        )
+        self.upstream_healthy = Levels(
+            "gateway_upstream_healthy", "1 while the target is in, 0 while it is out.", ["upstream", "target"], registry
+        )
+        self.upstream_retries = Counts(
+            "gateway_upstream_retries",
+            "Requests that met a dead connection: repeated, over_budget.",
+            ["upstream", "outcome"],
+            registry,
         )
         self.refreshes = Counter(
             "gateway_refreshes", "Session renewals: renewed, refused, failed, reused.", ["outcome"], registry=registry

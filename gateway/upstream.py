@@ -7,7 +7,7 @@ has begun, a broken upstream ends the client's connection, so that nobody takes 
 import asyncio
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +17,9 @@ from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError, U
 from gateway.core.headers import Lines
 from gateway.core.model import Admit, Timeouts, Upstream
 from gateway.endings import EventsEnding
+from gateway.health import Checks
 from gateway.outbox import Outbox
-from gateway.pool import IDLE_S, Pool
+from gateway.pool import HOWEVER_RESTED_S, Pool
 from gateway.tasks import Tasks
 
 _WHILE_SENDING_S = 86_400.0  # the client's own pace is bounded by `timeouts.idle`, not by the wait for a reply
@@ -124,6 +125,14 @@ class Upstreams:
         """An exchange that has not begun. path: the request target to send. lines: without framing."""
         head = _request_head(method, path, lines, client, is_upgrade=is_upgrade)
         return Exchange(self, admit, pool, client, method=method, request=head, is_upgrade=is_upgrade)
+
+    def start(self, upstreams: Iterable[Upstream]) -> tuple[Pool, ...]:
+        """Make the pools, and begin the active checks of those that ask for them."""
+        for upstream in upstreams:
+            pool = self.pool(upstream)
+            if upstream.health is not None:
+                Checks(pool, upstream.health).start(self.tasks)
+        return tuple(self._pools.values())
 
     def pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
@@ -238,7 +247,7 @@ class Exchange:
         The client is told once, when the reply has begun to come or never will (`replied`); then comes `relay` or
         `finish`.
         """
-        connection = self._pool.take_at_once(IDLE_S if self._method in IDEMPOTENT else _RESTED_S)
+        connection = self._pool.take_at_once(HOWEVER_RESTED_S if self._method in IDEMPOTENT else _RESTED_S)
         if connection is None:
             return False
         self._connection = connection
@@ -294,6 +303,8 @@ class Exchange:
             await sending
             return await self._receive()
         except UpstreamError as err:
+            if self._connection is not None:
+                self._pool.failed(self._connection, err)
             if self.relayed.status:
                 raise BrokenOff(self.relayed, err) from err
             raise
@@ -309,7 +320,7 @@ class Exchange:
         length, limit = self._client.body_length, self._admit.match.route.max_body_bytes
         if self._client.has_body and length is not None and length > limit:
             raise BodyTooLarge(f"the body has {length} bytes, the route allows {limit}")
-        await self._or_again(self._try(IDLE_S if self._may_repeat else _RESTED_S))
+        await self._or_again(self._try(HOWEVER_RESTED_S if self._may_repeat else _RESTED_S))
 
     async def _resume(self) -> None:
         assert self._connection is not None  # noqa: S101  # for the type checker: `start_at_once` has been called
@@ -321,9 +332,10 @@ class Exchange:
             await attempt
         except Stale as err:
             connection = self._connection
-            if not self._may_repeat or connection is None or connection.uses < 2:
+            if not self._may_repeat or connection is None or connection.uses < 2 or not self._pool.may_repeat():
                 raise UpstreamBadReply("the upstream closed the connection without a reply") from err
-            connection.abort()
+            self._connection = None
+            self._pool.give_back(connection)
             await self._try(rested_s=0.0)
 
     async def _try(self, rested_s: float) -> None:
@@ -478,11 +490,8 @@ class Exchange:
         if connection.on_reply is not None:
             connection.on_reply = None
             self._upstreams.deadlines.remove(self)
-        if self.relayed.tunnelled:
-            connection.finish()
-        else:
-            connection.spoilt = connection.spoilt or not self._body_sent
-            self._pool.give_back(connection)
+        connection.spoilt = connection.spoilt or not self._body_sent
+        self._pool.give_back(connection)
 
 
 def _reply_head(connection: Connection, lines: list[bytes]) -> bytes:

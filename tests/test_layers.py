@@ -32,6 +32,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "core/redirects",
         "core/policy",
         "core/patterns",
+        "core/balance",
     ),
     ("core/routes", "core/headers", "core/imagined"),
     # the shell
@@ -65,7 +66,9 @@ LINES: tuple[tuple[str, ...], ...] = (
         "outbox",
         "connection",
         "endings",
+        "dial",
         "pool",
+        "health",
         "upstream",
     ),
     ("sessions",),

@@ -5,6 +5,7 @@ GatewayError
 +-- IdentityProviderError        Descope could not give an answer
 |   +-- IdentityProviderBusy     it said so itself (429), perhaps for how long
 +-- UpstreamError                the service behind could not give an answer
+    +-- UpstreamBusy             no connection free, and no place to wait for one
     +-- UpstreamUnreachable      no connection
     +-- UpstreamTimeout          a connection, but no reply in time
     +-- UpstreamBadReply         a reply that is no HTTP, or not one we may pass on
@@ -37,6 +38,14 @@ class IdentityProviderBusy(IdentityProviderError):
 
 class UpstreamError(GatewayError):
     """The service behind could not give an answer."""
+
+
+class UpstreamBusy(UpstreamError):
+    """Every connection that the service may have is in use; `retry_after_s` is when a place is free to wait for one."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamUnreachable(UpstreamError):

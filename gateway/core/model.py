@@ -367,11 +367,77 @@ class ForwardToken(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceTarget:
+    """One address at which a service answers: a socket_path (unix), or address and port. name: for logs and metrics."""
+
+    name: str
+    address: str = ""
+    port: int = 0
+    socket_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRules:
+    """How many connections there may be to one target, idle ones included, and who waits for one, and how long.
+
+    keep_alive_s: how long an idle one is kept; 0 for one request on each.
+    """
+
+    most: int = 1024
+    queue: int = 1024
+    wait_s: float = 2.0
+    keep_alive_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRules:
+    """How a target is asked whether it is well. lowest, highest: the statuses that say so."""
+
+    path: str
+    interval_s: float = 10.0
+    timeout_s: float = 2.0
+    healthy_after: int = 2
+    unhealthy_after: int = 3
+    lowest: int = 200
+    highest: int = 299
+
+
+@dataclass(frozen=True, slots=True)
+class EjectRules:
+    """When a target that fails requests goes out. after: failures in a row, 0 for never; for_s: the first time."""
+
+    after: int = 5
+    for_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """How many requests may be repeated in any ten seconds: a share of all, or `floor` where that is more."""
+
+    share: float = 0.2
+    floor: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TlsRules:
+    """How https is spoken to an upstream. Paths of files; "" where nothing is said.
+
+    ca: who may have signed, instead of the system's certificates. server_name: asked for and verified, instead of the
+    target's own address. cert, key: ours; the key may stand in the file of the certificate.
+    """
+
+    ca: str = ""
+    server_name: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """The service behind, as the route file names it.
 
     Either socket_path (unix) or address and port. authority: what `host: upstream` sends as Host. base_path: a path
-    that stands before every forwarded path, without trailing slash.
+    that stands before every forwarded path, without trailing slash. others: further targets of the same service.
     """
 
     name: str
@@ -385,6 +451,19 @@ class Upstream:
     hold_on_retry_after: bool = False
     forward_token: ForwardToken = ForwardToken.NO
     profile: bool = False
+    others: tuple[ServiceTarget, ...] = ()
+    connections: ConnectionRules = ConnectionRules()
+    health: HealthRules | None = None
+    eject: EjectRules = EjectRules()
+    retry: RetryRules = RetryRules()
+    tls_rules: TlsRules = TlsRules()
+
+    @property
+    def targets(self) -> tuple[ServiceTarget, ...]:
+        """Every address of the service, as the route file orders them."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        name = f"unix:{self.socket_path}" if self.socket_path else f"{host}:{self.port}"
+        return (ServiceTarget(name, self.address, self.port, self.socket_path), *self.others)
 
 
 @dataclass(frozen=True, slots=True)

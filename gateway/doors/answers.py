@@ -53,7 +53,7 @@ SENTENCES = {
     Reason.RATE_LIMITED: "Too many requests. Wait before you try again.",
     Reason.IDENTITY_PROVIDER_BUSY: "Sign-in is busy. Nobody was signed out; try again shortly.",
     Reason.IDENTITY_PROVIDER_UNAVAILABLE: "Sign-in cannot be reached. Nobody was signed out; try again shortly.",
-    Reason.UPSTREAM_BUSY: "The service asked for a pause. Try again shortly.",
+    Reason.UPSTREAM_BUSY: "The service is busy. Try again shortly.",
     Reason.STOPPING: "The gateway is stopping. Try again.",
     Reason.UPSTREAM_UNREACHABLE: "The service behind cannot be reached.",
     Reason.UPSTREAM_BAD_REPLY: "The service behind gave no usable answer.",

@@ -3,7 +3,7 @@
 import traceback
 from pathlib import Path
 
-from gateway.core.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import UpstreamBusy, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.model import Reason
 from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff
 
@@ -15,6 +15,8 @@ def reason_of(fault: Exception) -> Reason:
             return Reason.BODY_TOO_LARGE
         case BodyBroken():
             return Reason.BAD_REQUEST
+        case UpstreamBusy():
+            return Reason.UPSTREAM_BUSY
         case UpstreamUnreachable():
             return Reason.UPSTREAM_UNREACHABLE
         case UpstreamTimeout():

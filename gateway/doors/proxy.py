@@ -25,7 +25,7 @@ from gateway.clock import Clock
 from gateway.connection import Connection
 from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines, is_preflight
-from gateway.core.errors import UpstreamError
+from gateway.core.errors import UpstreamBusy, UpstreamError
 from gateway.core.facts import gather
 from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import Standing, ratelimit_lines
@@ -456,7 +456,8 @@ class ProxyDoor:
             visit.abort()
             return False
         visit.ends_connection = not isinstance(fault, UpstreamError) or visit.has_body
-        refuse = Refuse(reason, admit.match.route, set_cookies=admit.set_cookies)
+        wait_s = fault.retry_after_s if isinstance(fault, UpstreamBusy) else None
+        refuse = Refuse(reason, admit.match.route, retry_after_s=wait_s, set_cookies=admit.set_cookies)
         return await self._refused_with_cookies(visit, refuse, outcome="failed")
 
     # --- refused, and our own pages ---------------------------------------------------------------------------------
