@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TextIO
 
 from aiohttp import http_parser, web
@@ -25,6 +26,7 @@ from gateway.gate import Gate
 from gateway.holds import Holds
 from gateway.idp import IdentityProvider
 from gateway.keyring import Keyring
+from gateway.places import Place
 from gateway.pool import Pool
 from gateway.rests import Rests
 from gateway.routefile import Config
@@ -201,8 +203,12 @@ def _watch(metrics: Metrics, pool: Pool) -> None:
     metrics.upstream_waiting.read_from((name,), lambda: pool.waiting)
     metrics.upstream_retries.read_from((name, "repeated"), lambda: pool.repeats)
     metrics.upstream_retries.read_from((name, "over_budget"), lambda: pool.repeats_refused)
-    for place in pool.balance.members:
-        metrics.upstream_healthy.read_from((name, place.target.name), lambda place=place: int(place.is_in))
+    for place in pool.places.balance.members:
+        metrics.upstream_healthy.read_from((name, place.target.name), partial(_is_in, place))
+
+
+def _is_in(place: Place) -> int:
+    return int(place.is_in)
 
 
 def _refuse_slow_parser() -> None:

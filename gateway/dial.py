@@ -7,25 +7,10 @@ from typing import TypeVar
 
 from gateway.connection import Connection
 from gateway.core.errors import UpstreamTimeout, UpstreamUnreachable
-from gateway.core.model import ServiceTarget, TlsRules, Upstream
+from gateway.core.model import ServiceTarget, Upstream
+from gateway.upstream_tls import EncryptedKey, tls_context
 
 C = TypeVar("C", bound=Connection)
-
-
-class EncryptedKey(Exception):
-    """The private key asks for a password, and nobody is there to give one."""
-
-
-def tls_context(rules: TlsRules) -> ssl.SSLContext:
-    """Certificates and names are verified, always. Raises OSError (ssl.SSLError among them) or EncryptedKey."""
-    context = ssl.create_default_context(cafile=rules.ca or None)
-    if rules.cert:
-        context.load_cert_chain(rules.cert, rules.key or None, password=_no_password)
-    return context
-
-
-def _no_password() -> str:
-    raise EncryptedKey
 
 
 class Dial:

@@ -8,7 +8,8 @@ import asyncio
 from gateway.connection import Connection
 from gateway.core.errors import UpstreamError
 from gateway.core.model import HealthRules, ServiceTarget
-from gateway.pool import Place, Pool
+from gateway.places import Place
+from gateway.pool import Pool
 from gateway.tasks import Tasks
 
 
@@ -26,7 +27,7 @@ class Checks:
 
     def start(self, tasks: Tasks) -> None:
         """Ask every target now, and every `interval` from then on."""
-        for place in self._pool.balance.members:
+        for place in self._pool.places.balance.members:
             tasks.start(self._keep_asking(place), "check the health of a target")
 
     async def _keep_asking(self, place: Place) -> None:
@@ -36,7 +37,7 @@ class Checks:
             differing = differing + 1 if place.healthy == bool(ailment) else 0
             if differing >= (rules.unhealthy_after if place.healthy else rules.healthy_after):
                 differing = 0
-                self._pool.checked(place, healthy=not ailment, why=ailment)
+                self._pool.places.checked(place, healthy=not ailment, why=ailment)
             await asyncio.sleep(rules.interval_s)
 
     async def ask(self, target: ServiceTarget) -> str:

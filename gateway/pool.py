@@ -13,24 +13,14 @@ from collections import OrderedDict
 
 from gateway.clock import Clock
 from gateway.connection import Connection, Stale
-from gateway.core.balance import Balance, Member, RetryBudget
+from gateway.core.balance import RetryBudget
 from gateway.core.errors import GatewayError, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.model import ServiceTarget, Upstream
+from gateway.core.model import Upstream
 from gateway.dial import Dial
-from gateway.telemetry import log
+from gateway.places import Place, Places
 
 HOWEVER_RESTED_S = math.inf  # as long as the pool keeps connections at all
 _LINGER_S = 5.0  # for what was written into a tunnel before its end
-
-
-class Place(Member):
-    """One target with its idle connections, the one idle for longest first."""
-
-    __slots__ = ("idle",)
-
-    def __init__(self, target: ServiceTarget) -> None:
-        super().__init__(target)
-        self.idle: dict[Pooled, None] = {}
 
 
 class Pooled(Connection):
@@ -63,7 +53,8 @@ class Pool:
         self.repeats = 0
         self.repeats_refused = 0
         self.dial = Dial(upstream)
-        self.balance: Balance[Place] = Balance([Place(target) for target in upstream.targets], upstream.eject)
+        self.places = Places(upstream, clock, self._wake)
+        self._balance = self.places.balance
         self._rules = upstream.connections
         self._keep_alive_s = upstream.connections.keep_alive_s
         self._mono_s = clock.mono_s
@@ -71,7 +62,6 @@ class Pool:
         self._budget = RetryBudget(upstream.retry, self._mono_s())
         self._waiting: OrderedDict[asyncio.Future[Place | Pooled], float] = OrderedDict()  # and when each gives up
         self._sweep: asyncio.TimerHandle | None = None
-        self._next_return: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     @property
@@ -82,11 +72,11 @@ class Pool:
     @property
     def busy(self) -> int:
         """Connections in use; those being made, and those that still close, included."""
-        return sum(place.open - len(place.idle) for place in self.balance.members)
+        return sum(place.open - len(place.idle) for place in self._balance.members)
 
     @property
     def idle(self) -> int:
-        return sum(len(place.idle) for place in self.balance.members)
+        return sum(len(place.idle) for place in self._balance.members)
 
     # --- take -------------------------------------------------------------------------------------------------------
 
@@ -96,16 +86,17 @@ class Pool:
         place: whose; of the target that is to get the next request where nothing is said.
         """
         if place is None:
-            place = self.balance.least_pending()
+            place = self._balance.least_pending()
         idle = place.idle
         while idle:
-            connection, _ = idle.popitem()
+            connection: Pooled = idle.popitem()[0]
             idle_s = self._mono_s() - connection.idle_since_s
             if idle_s >= rested_s or idle_s >= self._keep_alive_s:
                 idle[connection] = None  # left for another request, or for the sweep
                 return None
             if connection.is_open and not connection.spoilt:
                 place.busy += 1
+                self._balance.turn = place.following
                 self._taken += 1
                 connection.is_taken = True
                 return connection
@@ -121,9 +112,9 @@ class Pool:
         if connection is not None:
             return connection
         self._wake()
-        place = None if self._waiting else self.balance.with_room(self._rules.most)
+        place = None if self._waiting else self._balance.with_room(self._rules.most)
         if place is not None:
-            _occupy(place)
+            self._balance.occupy(place)
         else:
             given = self._at_hand_elsewhere(rested_s) or await self._turn()
             if isinstance(given, Pooled):
@@ -134,16 +125,17 @@ class Pool:
             return await self._made(place, connect_s)
         except (UpstreamUnreachable, UpstreamTimeout):
             # Nothing was sent, so any request may try another target.
-            other = self.balance.with_room(self._rules.most, but=place)
+            other = self._balance.with_room(self._rules.most, but=place)
             if other is None or not self.may_repeat():
                 raise
-        _occupy(other)
+        self._balance.occupy(other)
+        self._taken += 1
         return await self._made(other, connect_s)
 
     def _at_hand_elsewhere(self, rested_s: float) -> Pooled | None:
         """An idle connection of a target that is not the best; none while others wait."""
         if not self._waiting:
-            for place in self.balance.usable:
+            for place in self._balance.usable:
                 connection = self.take_at_once(rested_s, place)
                 if connection is not None:
                     return connection
@@ -158,7 +150,7 @@ class Pool:
             place.busy -= 1
             place.open -= 1
             if isinstance(err, UpstreamError):
-                self._note_failure(place, str(err))
+                self.places.failed(place, str(err))
             self._wake()
             raise
         connection.is_taken = True
@@ -214,7 +206,7 @@ class Pool:
 
     def _make_room(self) -> bool:
         """End the idle connection that rested longest, where one has the place that somebody needs."""
-        for place in self.balance.usable:
+        for place in self._balance.usable:
             if place.idle:
                 oldest = next(iter(place.idle))
                 del place.idle[oldest]
@@ -231,10 +223,10 @@ class Pool:
 
     def _wake(self) -> None:
         """Give the places that are free to those who wait, first come, first served."""
-        while self._waiting and (place := self.balance.with_room(self._rules.most)) is not None:
+        while self._waiting and (place := self._balance.with_room(self._rules.most)) is not None:
             turn = self._first()
             if turn is not None:
-                _occupy(place)
+                self._balance.occupy(place)
                 turn.set_result(place)
 
     # --- give back --------------------------------------------------------------------------------------------------
@@ -247,7 +239,7 @@ class Pool:
         connection.is_taken = False
         place.busy -= 1
         if place.failures and (connection.complete or connection.status == 101):
-            self._note_success(place)
+            self.places.succeeded(place)
         if connection.status == 101:
             self._let_end(connection)
         elif connection.end():
@@ -285,7 +277,7 @@ class Pool:
         self._sweep = None
         now_s = self._mono_s()
         oldest_s = math.inf
-        for place in self.balance.members:
+        for place in self._balance.members:
             while place.idle:
                 oldest = next(iter(place.idle))
                 if now_s - oldest.idle_since_s < self._keep_alive_s:
@@ -297,7 +289,7 @@ class Pool:
             due_s = max(oldest_s + self._keep_alive_s - now_s, 0.01)
             self._sweep = asyncio.get_running_loop().call_later(due_s, self._end_the_old)
 
-    # --- how the targets are ----------------------------------------------------------------------------------------
+    # --- how exchanges went -----------------------------------------------------------------------------------------
 
     def failed(self, connection: Connection, fault: UpstreamError) -> None:
         """An exchange on `connection` failed. What a client spoilt, and a reused connection's end, are not counted."""
@@ -308,7 +300,7 @@ class Pool:
             return
         if connection.uses > 1 and (isinstance(fault, Stale) or isinstance(cause, Stale)):
             return
-        self._note_failure(connection.place, str(fault))
+        self.places.failed(connection.place, str(fault))
 
     def may_repeat(self) -> bool:
         """Whether one more request may be repeated; spends of the budget."""
@@ -318,59 +310,10 @@ class Pool:
         self.repeats_refused += 1
         return False
 
-    def checked(self, place: Place, *, healthy: bool, why: str = "") -> None:
-        """What the active checks make of a target from now on."""
-        was_in = place.is_in
-        self.balance.checked(place, healthy=healthy)
-        self._moved(place, was_in, why)
-
-    def _note_failure(self, place: Place, why: str) -> None:
-        was_in = place.is_in
-        if self.balance.failed(place, self._mono_s()):
-            self._moved(place, was_in, why)
-            self._watch_returns()
-
-    def _note_success(self, place: Place) -> None:
-        was_in = place.is_in
-        if self.balance.succeeded(place, self._mono_s()):
-            self._moved(place, was_in, "")
-
-    def _watch_returns(self) -> None:
-        due_s = self.balance.next_return_s()
-        if self._next_return is None and due_s is not None:
-            wait_s = max(due_s - self._mono_s(), 0.01)
-            self._next_return = asyncio.get_running_loop().call_later(wait_s, self._bring_back)
-
-    def _bring_back(self) -> None:
-        self._next_return = None
-        for place in self.balance.returned(self._mono_s()):
-            self._moved(place, False, "")
-        self._watch_returns()
-
-    def _moved(self, place: Place, was_in: bool, why: str) -> None:
-        """Tell of a target that went out or came back."""
-        if was_in and not place.is_in:
-            left = sum(member.is_in for member in self.balance.members)
-            log.warning("target out", upstream=self.upstream.name, target=place.target.name, cause=why, targets_in=left)
-            if not place.serves:
-                for connection in tuple(place.idle):
-                    connection.abort()
-        elif not was_in and place.is_in:
-            log.info("target back", upstream=self.upstream.name, target=place.target.name)
-        self._wake()  # when the last one goes out, all of them serve
-
     def close(self) -> None:
         """End what is idle; what is in use ends with its exchange."""
         self._is_closed = True
-        for timer in (self._sweep, self._next_return):
-            if timer is not None:
-                timer.cancel()
-        self._sweep = self._next_return = None
-        for place in self.balance.members:
-            for connection in tuple(place.idle):
-                connection.abort()
-
-
-def _occupy(place: Place) -> None:
-    place.open += 1
-    place.busy += 1
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        self.places.close()

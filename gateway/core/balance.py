@@ -19,10 +19,10 @@ class Member:
     """One target and how it stands.
 
     busy: requests under way. open: connections, those being made included. failures: in a row. serves: whether it is
-    among `Balance.usable`.
+    among `Balance.usable`; following: whose turn it is there after it.
     """
 
-    __slots__ = ("back_s", "busy", "failures", "healthy", "open", "out_s", "serves", "target", "until_s")
+    __slots__ = ("back_s", "busy", "failures", "following", "healthy", "open", "out_s", "serves", "target", "until_s")
 
     def __init__(self, target: ServiceTarget) -> None:
         self.target = target
@@ -31,6 +31,7 @@ class Member:
         self.failures = 0
         self.healthy = True
         self.serves = True
+        self.following = 0
         self.until_s: float | None = None
         self.out_s = 0.0
         self.back_s = 0.0
@@ -44,13 +45,14 @@ M = TypeVar("M", bound=Member)
 
 
 class Balance(Generic[M]):
-    """The targets of one service. usable: those that serve now."""
+    """The targets of one service. usable: those that serve now. turn: the place there of the next, among equals."""
 
     def __init__(self, members: Sequence[M], eject: EjectRules) -> None:
         self.members = tuple(members)
         self.usable: list[M] = list(members)
+        self.turn = 0
         self._eject = eject
-        self._turn = 0
+        self._sort()
 
     # --- choice -----------------------------------------------------------------------------------------------------
 
@@ -60,7 +62,7 @@ class Balance(Generic[M]):
         count = len(usable)
         if count == 1:
             return usable[0]
-        turn = self._turn = (self._turn + 1) % count
+        turn = self.turn
         best = usable[turn]
         if best.busy:
             for offset in range(1 - count, 0):  # those behind it, and round to those before it
@@ -74,10 +76,16 @@ class Balance(Generic[M]):
         count = len(self.usable)
         best = None
         for offset in range(count):
-            member = self.usable[(self._turn + offset) % count]
+            member = self.usable[(self.turn + offset) % count]
             if member is not but and member.open < most and (best is None or member.busy < best.busy):
                 best = member
         return best
+
+    def occupy(self, member: M) -> None:
+        """A request takes a place for a new connection."""
+        member.busy += 1
+        member.open += 1
+        self.turn = member.following
 
     # --- out and in -------------------------------------------------------------------------------------------------
 
@@ -130,7 +138,9 @@ class Balance(Generic[M]):
         self.usable = [member for member in self.members if member.is_in] or list(self.members)
         for member in self.members:
             member.serves = member in self.usable
-        self._turn = 0
+        for index, member in enumerate(self.usable):
+            member.following = (index + 1) % len(self.usable)
+        self.turn = 0
 
 
 class RetryBudget:

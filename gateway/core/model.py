@@ -368,12 +368,18 @@ class ForwardToken(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceTarget:
-    """One address at which a service answers: a socket_path (unix), or address and port. name: for logs and metrics."""
+    """One address at which a service answers: a socket_path (unix), or address and port."""
 
-    name: str
     address: str = ""
     port: int = 0
     socket_path: str = ""
+
+    @property
+    def name(self) -> str:
+        """What logs and metrics call it."""
+        if self.socket_path:
+            return f"unix:{self.socket_path}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,9 +467,7 @@ class Upstream:
     @property
     def targets(self) -> tuple[ServiceTarget, ...]:
         """Every address of the service, as the route file orders them."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        name = f"unix:{self.socket_path}" if self.socket_path else f"{host}:{self.port}"
-        return (ServiceTarget(name, self.address, self.port, self.socket_path), *self.others)
+        return (ServiceTarget(self.address, self.port, self.socket_path), *self.others)
 
 
 @dataclass(frozen=True, slots=True)

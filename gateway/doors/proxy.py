@@ -446,9 +446,14 @@ class ProxyDoor:
         assert admit is not None  # noqa: S101  # for the type checker: nothing goes out without
         reason = reason_of(fault)
         record.outcome, record.reason = "failed", reason.value
-        log.warning(
-            "exchange failed", request_id=record.request_id, route=record.route, reason=reason.value, cause=str(fault)
-        )
+        if not isinstance(fault, UpstreamBusy):  # one of many: the request's own line says enough
+            log.warning(
+                "exchange failed",
+                request_id=record.request_id,
+                route=record.route,
+                reason=reason.value,
+                cause=str(fault),
+            )
         if visit.begun:
             if isinstance(fault, BrokenOff):
                 record.status = fault.relayed.status

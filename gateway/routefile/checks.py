@@ -19,7 +19,8 @@ from gateway.core.patterns import Rank, canonical_host, pattern_pieces
 from gateway.core.target import canonical
 from gateway.routefile.reading import Piece, Reading
 from gateway.routefile.rules import Headers, Route
-from gateway.routefile.schema import Defaults, Upstream
+from gateway.routefile.schema import Defaults
+from gateway.routefile.services import Upstream
 from gateway.routefile.values import KNOWN_METHODS, prefix_path, template, tenant_source
 from gateway.routefile.yamlmarks import Loc
 

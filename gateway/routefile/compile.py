@@ -9,23 +9,29 @@ from gateway.core.model import (
     ClaimHeld,
     ClientWithin,
     Condition,
+    ConnectionRules,
     CookieRules,
     Cors,
+    EjectRules,
     ExchangeOptions,
     ForwardToken,
     HeaderRules,
     HeadLimits,
+    HealthRules,
     KeyIdIn,
     Limit,
     Per,
     PermissionsHeld,
     RefreshRules,
+    RetryRules,
     RolesHeld,
     Route,
     ServerRules,
+    ServiceTarget,
     ShutdownRules,
     StreamRules,
     Timeouts,
+    TlsRules,
     TokenRules,
     Upstream,
     Wanted,
@@ -39,9 +45,28 @@ from gateway.routefile.rules import Timeouts as TimeoutsSpec
 from gateway.routefile.rules import Wanted as WantedSpec
 from gateway.routefile.schema import AccessKeys, Defaults, Descope, Refresh, Server, Shutdown
 from gateway.routefile.schema import Limit as LimitSpec
-from gateway.routefile.schema import Upstream as UpstreamSpec
-from gateway.routefile.urls import base_url, cors_origin, exact_host, network, origin, trusted_network, upstream_address
-from gateway.routefile.values import duration_s, prefix_path, rate, size_bytes, template, tenant_source
+from gateway.routefile.services import Tls
+from gateway.routefile.services import Upstream as UpstreamSpec
+from gateway.routefile.urls import (
+    UpstreamAddress,
+    base_url,
+    cors_origin,
+    exact_host,
+    network,
+    origin,
+    trusted_network,
+    upstream_address,
+)
+from gateway.routefile.values import (
+    duration_s,
+    prefix_path,
+    rate,
+    share,
+    size_bytes,
+    statuses,
+    template,
+    tenant_source,
+)
 
 
 def token_rules(spec: Descope, cookies: CookieRules) -> TokenRules:
@@ -86,7 +111,9 @@ def shutdown_rules(spec: Shutdown) -> ShutdownRules:
 
 
 def upstream(name: str, spec: UpstreamSpec) -> Upstream:
-    found = upstream_address(spec.url)
+    """Without an address where the file says none: then it is not served."""
+    found, *others = [upstream_address(url) for url in spec.addresses] or [UpstreamAddress(authority="")]
+    lowest, highest = statuses(spec.health.expect) if spec.health else (0, 0)
     return Upstream(
         name=name,
         authority=found.authority,
@@ -99,7 +126,32 @@ def upstream(name: str, spec: UpstreamSpec) -> Upstream:
         hold_on_retry_after=spec.retry_after == "hold",
         forward_token=ForwardToken(spec.forward_token or "false"),
         profile=spec.profile,
+        others=tuple(ServiceTarget(one.address, one.port, one.socket_path) for one in others),
+        connections=ConnectionRules(
+            spec.connections.max,
+            spec.connections.queue,
+            duration_s(spec.connections.wait),
+            duration_s(spec.connections.keep_alive),
+        ),
+        health=HealthRules(
+            spec.health.path,
+            duration_s(spec.health.interval),
+            duration_s(spec.health.timeout),
+            spec.health.healthy_after,
+            spec.health.unhealthy_after,
+            lowest,
+            highest,
+        )
+        if spec.health
+        else None,
+        eject=EjectRules(spec.eject.after, duration_s(spec.eject.span)),
+        retry=RetryRules(share(spec.retry.budget), spec.retry.floor),
+        tls_rules=tls_rules(spec.tls) if spec.tls else TlsRules(),
     )
+
+
+def tls_rules(spec: Tls) -> TlsRules:
+    return TlsRules(spec.ca or "", spec.server_name or "", spec.cert or "", spec.key or "")
 
 
 def limit(name: str, spec: LimitSpec) -> Limit:

@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 from gateway.routefile import urls, values
 from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
 from gateway.routefile.rules import Cors, Headers, Route, Stream, Timeouts
+from gateway.routefile.services import Upstream
 
 
 class Descope(Section):
@@ -119,21 +120,6 @@ class Defaults(Section):
     """Which other origins may read the replies; a route's own `cors` replaces it."""
     headers: Headers = Field(default_factory=Headers)
     """What is changed in forwarded requests; a route's own are added, and win."""
-
-
-class Upstream(Section):
-    """A service behind the gateway."""
-
-    url: Annotated[str, Form(urls.upstream_address)]
-    """http://host:port, https://host, with a path that goes before every forwarded one, or unix:/run/app.sock."""
-    host: Literal["preserve", "upstream"] = "preserve"
-    """The Host header it sees: the client's, or its own."""
-    retry_after: Literal["pass", "hold"] = "pass"
-    """`hold`: once it answers 429 or 503 with Retry-After, requests are held back for that long (30s at most)."""
-    forward_token: Literal[False, "bearer", "cookie"] = False
-    """Whether it gets the caller's verified session token, and how."""
-    profile: bool = False
-    """Whether e-mail and name are asked of Descope for it, where the token does not hold them."""
 
 
 class Limit(Section):

@@ -76,6 +76,37 @@ def rate(text: str, burst: int | None = None) -> Rate:
     return Rate(every_ns=-(-_PERIOD_NS[found[2]] // number), burst=burst or number)
 
 
+def share(text: str) -> float:
+    """`20%` as 0.2; from 0% to 100%."""
+    found = re.fullmatch(r"([0-9]{1,3})%", text)
+    if found is None or int(found[1]) > 100:
+        raise ValueError("a share is a whole number from 0 to 100 with its sign, such as 20%")
+    return int(found[1]) / 100
+
+
+def statuses(value: object) -> tuple[int, int]:
+    """`200-399`, or one status: the lowest and the highest."""
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    found = re.fullmatch(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text)
+    if found is None or int(found[1]) < 200 or int(found[2] or found[1]) < int(found[1]):
+        raise ValueError("expected is a status from 200 to 599, or the first and the last of them, such as 200-399")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def check_path(text: str) -> str:
+    """What a health check asks for."""
+    if not re.fullmatch(r"/[!-\"$-~]*", text):
+        raise ValueError("a path begins with a slash and has no blanks, no # and no letters beyond ASCII: /healthz")
+    return text
+
+
+def file_path(text: str) -> str:
+    """The place of a file, the same wherever the gateway is started."""
+    if not text.startswith("/") or not text.isprintable():
+        raise ValueError("a file is named by its absolute path, such as /etc/gateway/ca.pem")
+    return text
+
+
 def project_id(text: str) -> str:
     if not _PROJECT_ID.fullmatch(text):
         raise ValueError(

@@ -38,7 +38,8 @@ from gateway.routefile.schema import (
 )
 from gateway.routefile.schema import Expectation as ExpectationSpec
 from gateway.routefile.schema import Limit as LimitSpec
-from gateway.routefile.schema import Upstream as UpstreamSpec
+from gateway.routefile.service_checks import check_upstream
+from gateway.routefile.services import Upstream as UpstreamSpec
 from gateway.routefile.urls import exact_host
 from gateway.routefile.values import expected, name, request_line
 from gateway.routefile.yamlmarks import Loc
@@ -75,9 +76,11 @@ class WholeFile:
         shutdown = self._section("shutdown", Shutdown)
         defaults = self._section("defaults", Defaults)
         server_rules = self._server(server)
-        upstream_specs = dict(self._declared("upstreams", UpstreamSpec))
-        limit_specs = dict(self._declared("limits", LimitSpec))
-        limits = {name: compiled.limit(name, spec) for name, spec in limit_specs.items()}
+        upstream_specs: dict[str, UpstreamSpec] = {}
+        for declared, service in self._declared("upstreams", UpstreamSpec):
+            check_upstream(reading, service)
+            upstream_specs[declared] = service.spec
+        limits = {declared: compiled.limit(declared, one.spec) for declared, one in self._declared("limits", LimitSpec)}
         upstreams = {name: compiled.upstream(name, spec) for name, spec in upstream_specs.items()}
         pieces = self._routes()
         for piece in pieces:
@@ -150,7 +153,7 @@ class WholeFile:
                 self._reading.problem(("server", key), sentence)
         return rules
 
-    def _declared(self, key: str, model: type[S]) -> Iterator[tuple[str, S]]:
+    def _declared(self, key: str, model: type[S]) -> Iterator[tuple[str, Piece[S]]]:
         if not isinstance(self._said.get(key, {}), dict) and (key,) not in self._reading.document.spoiled:
             self._reading.problem((key,), "a mapping from names is wanted here: {name: {...}}")
         for declared in self._mapping(key):
@@ -160,7 +163,7 @@ class WholeFile:
                 self._reading.problem((key, declared), str(err), key=True)
             piece = self._reading.piece(model, (key, declared))
             if piece is not None:
-                yield declared, piece.spec
+                yield declared, piece
 
     def _routes(self) -> list[Piece[RouteSpec]]:
         declared = next(iter(self._mapping("upstreams")), "")

@@ -1,0 +1,138 @@
+"""What the parts of an upstream make of each other, and whether the files it names can be used."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.routefile import compile as compiled
+from gateway.routefile.reading import Piece, Reading
+from gateway.routefile.services import Tls, Upstream
+from gateway.routefile.urls import UpstreamAddress, upstream_address
+from gateway.routefile.values import duration_s
+from gateway.routefile.yamlmarks import Loc
+from gateway.upstream_tls import EncryptedKey, tls_context
+
+
+def check_upstream(reading: Reading, piece: Piece[Upstream]) -> None:
+    """Tell what is wrong or useless; parts in doubt are not spoken of."""
+    if piece.is_sure_of("url", "urls"):
+        _check_targets(reading, piece)
+        if piece.spec.addresses and piece.is_sure_of("tls"):
+            _check_tls(reading, piece)
+        _doubt_ejection(reading, piece)
+    _doubt_numbers(reading, piece)
+
+
+def _check_targets(reading: Reading, piece: Piece[Upstream]) -> None:
+    spec, loc = piece.spec, piece.loc
+    if spec.url is not None and spec.urls is not None:
+        reading.problem((*loc, "urls"), "url and urls stand beside each other; keep one of the two", key=True)
+        return
+    if not spec.addresses:
+        reading.problem(loc, "the key `url` is missing; add it, or `urls` for several targets of one service")
+        return
+    if spec.urls is None:
+        return
+    first = upstream_address(spec.urls[0])
+    known: set[UpstreamAddress] = set()
+    for index, url in enumerate(spec.urls):
+        found = upstream_address(url)
+        at: Loc = (*loc, "urls", index)
+        if (_scheme(found), found.base_path) != (_scheme(first), first.base_path):
+            reading.problem(
+                at,
+                f"this is {_kind(found)}, and the first is {_kind(first)};"
+                " targets of one service have one scheme and one path",
+            )
+        elif found in known:
+            reading.problem(at, "this target stands here already; take one of the two away")
+        known.add(found)
+
+
+def _scheme(address: UpstreamAddress) -> str:
+    return "unix" if address.socket_path else "https" if address.tls else "http"
+
+
+def _kind(address: UpstreamAddress) -> str:
+    return f"{_scheme(address)} with the path {address.base_path}" if address.base_path else _scheme(address)
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------
+
+
+def _check_tls(reading: Reading, piece: Piece[Upstream]) -> None:
+    tls, loc = piece.spec.tls, (*piece.loc, "tls")
+    if tls is None:
+        return
+    if any(not url.lower().startswith("https:") for url in piece.spec.addresses):
+        reading.problem(loc, "nothing of this would be used: only https is spoken with TLS; write https", key=True)
+        return
+    for key, sentence in _tls_faults(tls):
+        reading.problem((*loc, key), sentence)
+
+
+def _tls_faults(tls: Tls) -> Iterator[tuple[str, str]]:
+    """What is wrong with the files: a key and a sentence each."""
+    if tls.key is not None and tls.cert is None:
+        yield "key", "a key without its certificate proves nothing; add cert"
+        return
+    readable = True
+    for key, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+        try:
+            if file is not None:
+                Path(file).read_bytes()
+        except OSError as err:
+            readable = False
+            yield key, f"the file cannot be read: {err.strerror or type(err).__name__}"
+    if not readable:
+        return
+    rules = compiled.tls_rules(tls)
+    if tls.ca is not None:
+        try:
+            ssl.create_default_context(cafile=rules.ca)
+        except ssl.SSLError:
+            yield "ca", "the file has no certificate in the form PEM (-----BEGIN CERTIFICATE-----)"
+            return
+    if tls.cert is None:
+        return
+    where = "cert" if tls.key is None else "key"
+    try:
+        tls_context(rules)
+    except EncryptedKey:
+        yield where, "the private key asks for a password, and nobody is there to give it; store it without one"
+    except ssl.SSLError as err:
+        if err.reason == "KEY_VALUES_MISMATCH":
+            yield where, "the private key is not that of the certificate"
+        else:
+            begin = "-----BEGIN CERTIFICATE-----, -----BEGIN PRIVATE KEY-----"
+            yield where, f"certificate and private key are not both there in the form PEM ({begin})"
+
+
+# --- doubts ---------------------------------------------------------------------------------------------------------
+
+
+def _doubt_ejection(reading: Reading, piece: Piece[Upstream]) -> None:
+    written = reading.value(piece.loc)
+    if "eject" in written and len(piece.spec.addresses) == 1:
+        reading.warn((*piece.loc, "eject"), "the only target is never taken out; this changes nothing", key=True)
+
+
+def _doubt_numbers(reading: Reading, piece: Piece[Upstream]) -> None:
+    spec, loc = piece.spec, piece.loc
+    connections, health, retry = spec.connections, spec.health, spec.retry
+    if piece.is_sure_of("connections"):
+        if connections.queue == 0 and "wait" in connections.model_fields_set:
+            reading.warn((*loc, "connections", "wait"), "with queue: 0 nobody waits; this changes nothing", key=True)
+        if duration_s(connections.wait) > 60:
+            reading.warn(
+                (*loc, "connections", "wait"), "people give up sooner; what waits longer than a minute serves nobody"
+            )
+    if health is not None and piece.is_sure_of("health") and duration_s(health.timeout) > duration_s(health.interval):
+        reading.warn(
+            (*loc, "health", "timeout" if "timeout" in health.model_fields_set else "interval"),
+            "a check may take longer than the time between two; make timeout the shorter one",
+        )
+    if spec.eject.after == 0 and "span" in spec.eject.model_fields_set and piece.is_sure_of("eject"):
+        reading.warn((*loc, "eject", "for"), "with after: 0 nothing is taken out; this changes nothing", key=True)
+    if piece.is_sure_of("retry") and retry.budget == "100%":
+        reading.warn((*loc, "retry", "budget"), "this lets repeats double the load of a service that is failing")
