@@ -127,17 +127,15 @@ class Upstreams:
         return Exchange(self, admit, pool, client, method=method, request=head, is_upgrade=is_upgrade)
 
     def start(self, upstreams: Iterable[Upstream]) -> tuple[Pool, ...]:
-        """Make the pools, and begin the active checks of those that ask for them."""
-        for upstream in upstreams:
-            pool = self.pool(upstream)
-            if upstream.health is not None:
-                Checks(pool, upstream.health).start(self.tasks)
-        return tuple(self._pools.values())
+        """Make the pools before anybody asks for them, so that active checks and metrics begin at once."""
+        return tuple(map(self.pool, upstreams))
 
     def pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
         if pool is None:
             pool = self._pools[upstream] = Pool(upstream, self._clock)
+            if upstream.health is not None:
+                Checks(pool, upstream.health).start(self.tasks)
         return pool
 
     def close(self) -> None:
