@@ -1510,6 +1510,71 @@ an event that ended long ago is where the stream is ended
 - while found is not None and found.end() < known:
 + while False:
 
+## core/balance.py
+
+whoever comes first is next
+- if member.busy < best.busy:
++ if False:
+
+equals take no turns
+- self.turn = member.following
++ pass
+
+a target may have any number of connections
+- if member is not but and member.open < most and (
++ if member is not but and (
+
+the target that could not be reached is another one
+- if member is not but and member.open < most
++ if member.open < most
+
+a target that fails is asked on
+- if not after or member.failures < after or
++ if True or not after or member.failures < after or
+
+the only target goes out
+@ tests/core/test_balance.py tests/wire/test_targets.py
+- or member.until_s is not None or len(self.members) == 1:
++ or member.until_s is not None:
+
+a target stays out for ever longer
+- longest_s = max(LONGEST_OUT_S, self._eject.for_s)
++ longest_s = 1e9
+
+a target's past is never forgotten
+- begins_anew = not member.out_s or now_s - member.back_s > member.out_s
++ begins_anew = not member.out_s
+
+failures count although successes come between
+- member.failures = 0
+-         if member.until_s is None
++ pass
++         if member.until_s is None
+
+a late answer brings back what is out
+- if member.until_s is None or any(other.is_in for other in self.members):
++ if member.until_s is None:
+
+a target comes back before its time
+- if member.until_s is not None and member.until_s <= now_s]
++ if member.until_s is not None]
+
+a target that fails its checks is asked
+- return self.healthy and self.until_s is None
++ return self.until_s is None
+
+when all are out nobody is asked
+- [member for member in self.members if member.is_in] or list(self.members)
++ [member for member in self.members if member.is_in] or list(self.members[:1])
+
+repeats know no bound
+- if spent + 1 > max(recent * self._rules.share, self._rules.floor):
++ if False:
+
+requests of long ago are budget
+- self._before, self._requests = each_s * RETRY_WINDOW_S, requests - each_s * since_s
++ pass
+
 ## core/redirects.py
 
 a place that is no canonical target is gone to
@@ -2604,6 +2669,201 @@ a line break may stand in a reply's header
 + if False:
 +         raise UpstreamBadReply
 
+a repeat spends nothing of the budget
+@ POOLS::test_repeats_end_with_their_budget
+- connection.uses < 2 or not self._pool.may_repeat():
++ connection.uses < 2:
+
+a connection that is tried again keeps its place
+@ POOLS::test_nothing_is_left_where_requests_were_repeated
+- self._connection = None
+-             self._pool.give_back(connection)
++ connection.abort()
+
+the pool does not hear of what failed
+@ TARGETS::test_a_target_that_breaks_its_replies_goes_out
+- if self._connection is not None:
+-                 self._pool.failed(self._connection, err)
++
+
+## pool.py
+
+connections know no bound
+@ POOLS::test_t18_connections_to_an_upstream_never_exceed_their_bound
+- place = None if self._waiting else self._balance.with_room(self._rules.most)
++ place = self._balance.with_room(10**6)
+
+the line of those who wait knows no bound
+@ POOLS::test_t18_when_the_line_is_full_the_next_is_told_to_come_back_at_once
+- if not self._make_room() and len(self._waiting) >= rules.queue:
++ if False:
+
+somebody waits for ever
+@ POOLS::test_t18_who_has_waited_long_enough_is_told_to_come_back
+- timer = loop.call_later(rules.wait_s,
++ timer = loop.call_later(1e6,
+
+who has gone stays in the line
+@ POOLS::test_a_client_that_goes_while_it_waits_leaves_the_line_and_takes_nothing
+- self._waiting.pop(turn, None)
++ pass
+
+what somebody was given who has gone is lost
+@ POOLS::test_a_place_for_one_who_was_just_cancelled_goes_to_the_next
+- self._pass_on(turn.result())
++ pass
+
+the last in the line is the first
+@ POOLS::test_who_waits_is_served_in_order_and_nobody_overtakes
+- turn, _ = self._waiting.popitem(last=False)
++ turn, _ = self._waiting.popitem(last=True)
+
+a connection that ended leaves its place taken
+@ POOLS::test_t18_the_bound_holds_where_no_connection_may_be_used_again
+- place.open -= 1
+-         place.idle.pop(connection, None)
++ place.idle.pop(connection, None)
+
+a connection that could not be made leaves its place taken
+@ POOLS::test_a_service_that_is_not_there_holds_no_place
+- place.busy -= 1
+-             place.open -= 1
+-             if isinstance
++ if isinstance
+
+a connection given back twice is two
+@ POOLS::test_a_connection_given_back_twice_is_given_back_once
+- if not isinstance(connection, Pooled) or not connection.is_taken:
++ if not isinstance(connection, Pooled):
+
+an old connection keeps out a new one
+@ POOLS::test_a_connection_that_rested_too_long_makes_room_for_a_new_one
+- oldest.abort()
+-                 return True
++ return False
+
+a tunnel's place is never free
+@ POOLS::test_an_upstream_that_never_hears_of_a_tunnels_end_holds_no_place_for_ever
+- asyncio.get_running_loop().call_later(_LINGER_S, connection.abort)
++ pass
+
+idle connections stay for ever
+@ POOLS::test_idle_connections_end_by_themselves_when_their_time_is_over
+- if now_s - oldest.idle_since_s < self._keep_alive_s:
++ if True:
+
+connections are kept where each is for one request
+@ POOLS::test_where_each_connection_is_for_one_request_nobody_is_given_a_used_one
+- if not place.serves or not self._keep_alive_s or self._is_closed:
++ if not place.serves or self._is_closed:
+
+a repeat costs no budget
+@ POOLS::test_repeats_never_double_the_load_of_a_service_that_is_dying
+- if other is None or not self.may_repeat():
++ if other is None:
+
+what a client spoils is the target's failure
+@ TARGETS::test_what_a_client_spoils_takes_no_target_out
+- isinstance(cause, GatewayError) and not isinstance(cause, UpstreamError)
++ False
+
+a kept connection's end is the target's failure
+@ TARGETS::test_a_connection_that_was_closed_under_our_hands_takes_no_target_out
+- if connection.uses > 1 and (isinstance(fault, Stale) or isinstance(cause, Stale)):
++ if False:
+
+the time to come back is invented
+@ POOLS::test_the_time_to_come_back_is_when_the_first_in_line_has_left_it
+- left_s = self._rules.wait_s if first_s is None else first_s - self._mono_s()
++ left_s = 1.0
+
+## places.py
+
+nobody comes back
+@ TARGETS::test_a_dead_target_is_passed_over_and_asked_again_when_its_time_is_over
+- self._returning = asyncio.get_running_loop().call_later(wait_s, self._bring_back)
++ pass
+
+who waits is not told of a target that came back
+@ TARGETS::test_who_waits_gets_the_place_of_a_target_that_comes_back
+- self._changed()
++ pass
+
+connections of a target that is out are kept
+@ TARGETS::test_idle_connections_of_a_target_that_goes_out_end
+- member.end_idle()
++ pass
+
+## health.py
+
+any answer is a good one
+@ TARGETS::test_a_target_that_fails_its_checks_gets_no_requests_until_it_passes_them
+- if rules.lowest <= connection.status <= rules.highest:
++ if True:
+
+one bad answer is enough
+@ TARGETS::test_one_bad_check_among_good_ones_takes_nobody_out
+- if differing >= (rules.unhealthy_after if place.healthy else rules.healthy_after):
++ if differing >= 1:
+
+bad answers count although good ones come between
+@ TARGETS::test_one_bad_check_among_good_ones_takes_nobody_out
+- differing + 1 if place.healthy == bool(ailment) else 0
++ differing + (place.healthy == bool(ailment))
+
+## dial.py
+
+the name that is said is not asked for
+@ TLS::test_the_name_that_is_said_is_asked_for_and_verified
+- server_hostname=upstream.tls_rules.server_name or target.address,
++ server_hostname=target.address,
+
+https is spoken plain
+@ TLS::test_where_tls_was_asked_for_nothing_is_ever_sent_plain
+- elif not upstream.tls:
++ elif True:
+
+## upstream_tls.py
+
+the machine's authorities are believed beside the one that is named
+@ TLS::test_a_named_authority_is_the_only_one
+- context = ssl.create_default_context(cafile=rules.ca or None)
++ context = ssl.create_default_context()
+
+names are not verified
+@ TLS::test_a_certificate_for_another_name_gets_nothing
+- if rules.cert:
++ context.check_hostname = False
++     if rules.cert:
+
+nobody's signature is verified
+@ TLS::test_a_named_authority_is_the_only_one
+- if rules.cert:
++ context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
++     if rules.cert:
+
+our certificate is not shown
+@ TLS::test_we_show_our_certificate_to_a_service_that_wants_one
+- if rules.cert:
++ if False:
+
+## routefile/service_checks.py
+
+targets may be of several kinds
+@ UPSTREAMS::test_a_mistake_about_an_upstream_is_told_once
+- if (_scheme(found), found.base_path) != (_scheme(first), first.base_path):
++ if False:
+
+rules for TLS may stand where none is spoken
+@ TLS::test_rules_for_tls_where_none_is_spoken_are_an_error
+- if any(not url.lower().startswith("https:") for url in piece.spec.addresses):
++ if False:
+
+files are not tried
+@ TLS::test_a_file_that_cannot_be_used_is_told_when_the_route_file_is_read
+- for key, sentence in _tls_faults(tls):
++ for key, sentence in ():
+
 ## chains.py
 
 a renewal is not heard of
@@ -3036,6 +3296,10 @@ SHORT = {
     "REMEDIES": "tests/test_remedies.py",
     "SIGN": "tests/test_sign_in.py",
     "WIRE": "tests/wire/test_exchanges.py",
+    "POOLS": "tests/wire/test_pools.py",
+    "TARGETS": "tests/wire/test_targets.py",
+    "TLS": "tests/wire/test_tls_rules.py",
+    "UPSTREAMS": "tests/test_routefile_upstreams.py",
     "STREAMS": "tests/wire/test_streams.py",
     "CHAINS": "tests/test_chains.py",
 }

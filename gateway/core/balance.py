@@ -97,9 +97,8 @@ class Balance(Generic[M]):
             return False
         # Soon out again: out for twice as long. Having served for as long as it was out, it begins anew.
         begins_anew = not member.out_s or now_s - member.back_s > member.out_s
-        member.out_s = min(
-            self._eject.for_s if begins_anew else member.out_s * 2, max(LONGEST_OUT_S, self._eject.for_s)
-        )
+        longest_s = max(LONGEST_OUT_S, self._eject.for_s)
+        member.out_s = self._eject.for_s if begins_anew else min(member.out_s * 2, longest_s)
         member.until_s = now_s + member.out_s
         self._sort()
         return True

@@ -308,6 +308,17 @@ async def test_connections_are_kept_as_long_as_is_said(keep_alive_s: float, conn
         assert service.connections == connections
 
 
+async def test_where_each_connection_is_for_one_request_nobody_is_given_a_used_one() -> None:
+    async with bare(ConnectionRules(most=1, keep_alive_s=0.0)) as (pool, service):
+        connection = await exchanged(pool, await pool.take(1.0))
+        (waiting,) = await in_line(pool, 1)
+        pool.give_back(connection)
+
+        assert await waiting is not connection
+        assert service.connections == 2
+        pool.give_back(await waiting)
+
+
 async def test_idle_connections_end_by_themselves_when_their_time_is_over() -> None:
     async with bare(ConnectionRules(keep_alive_s=0.05)) as (pool, service):
         taken = [await exchanged(pool, await pool.take(1.0)) for _ in range(3)]
@@ -461,6 +472,25 @@ async def test_repeats_end_with_their_budget(built: OpenHouse) -> None:
         retries = await scraped(house, "gateway_upstream_retries_total")
         assert retries['{outcome="repeated",upstream="pooled"}'] == 2
         assert retries['{outcome="over_budget",upstream="pooled"}'] == 1
+
+
+async def test_nothing_is_left_where_requests_were_repeated(built: OpenHouse) -> None:
+    async with pooled(built, "connections: {max: 2, queue: 0}") as (house, service):
+        uses: dict[asyncio.StreamReader, int] = {}
+
+        async def once(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            uses[reader] = uses.get(reader, 0) + 1
+            if uses[reader] == 2:
+                return False
+            writer.write(OK)
+            return True
+
+        service.reply = once
+        statuses = [(await house.get("/x")).status for _ in range(8)]
+
+        assert statuses == [200] * 8
+        assert pool_of(house).repeats == 7
+        assert is_at_rest(pool_of(house))
 
 
 async def test_repeats_never_double_the_load_of_a_service_that_is_dying() -> None:

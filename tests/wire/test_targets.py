@@ -23,15 +23,18 @@ routes:
     timeouts: {connect: 1s, response: 200ms, idle: 100ms}
   - {id: other, match: {path: /other}, upstream: legacy}
 """
+CHECKS = ", health: {path: /healthz, interval: 10ms, timeout: 100ms, healthy_after: 2, unhealthy_after: 3}"
 DOWN = b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"
 
 
 @asynccontextmanager
-async def targets(built: OpenHouse, keys: str = "", count: int = 2) -> AsyncIterator[tuple[House, list[Service]]]:
+async def targets(
+    built: OpenHouse, keys: str = "", count: int = 2, routes: str = ROUTES
+) -> AsyncIterator[tuple[House, list[Service]]]:
     """A house whose every path leads to one service of several targets."""
     async with services(count) as made:
         urls = ", ".join(f"'http://{LOOPBACK}:{service.port}'" for service in made)
-        async with built(routes=ROUTES, top=f"  pooled: {{urls: [{urls}]{keys}}}") as house:
+        async with built(routes=routes, top=f"  pooled: {{urls: [{urls}]{keys}}}") as house:
             yield house, made
 
 
@@ -190,13 +193,20 @@ async def test_an_error_that_a_target_answers_with_is_an_answer(built: OpenHouse
         assert are_in(pool_of(house)) == [True, True]
 
 
-async def test_what_a_client_spoils_takes_no_target_out(built: OpenHouse) -> None:
+@pytest.mark.parametrize("has_begun", [False, True], ids=["before the reply", "after the reply has begun"])
+async def test_what_a_client_spoils_takes_no_target_out(built: OpenHouse, has_begun: bool) -> None:
+    async def begun(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        await reader.read()
+        return False
+
     async with targets(built, ", eject: {after: 1, for: 1h}") as (house, made):
         for service in made:
-            service.reply = Gate()
-        for _ in range(4):
-            reply = await house.raw(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc")
-            assert reply.startswith(b"HTTP/1.1 400 ")
+            service.reply = begun if has_begun else Gate()
+        for _ in range(3):
+            sent = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc"
+            reply = await house.raw(sent, until_closed=has_begun)
+            assert reply.startswith(b"HTTP/1.1 200 " if has_begun else b"HTTP/1.1 400 ")
 
         assert are_in(pool_of(house)) == [True, True]
         await until(lambda: is_at_rest(pool_of(house)))
@@ -240,7 +250,8 @@ async def test_when_all_targets_are_out_all_are_asked_and_the_first_to_answer_is
 
 async def test_who_waits_gets_the_place_of_a_target_that_comes_back(built: OpenHouse) -> None:
     keys = ", connections: {max: 1, queue: 5, wait: 4s}, eject: {after: 1, for: 200ms}"
-    async with targets(built, keys) as (house, (first, second)):
+    patient = ROUTES.replace("response: 200ms", "response: 5s")
+    async with targets(built, keys, routes=patient) as (house, (first, second)):
         first.stop()
         for _ in range(2):
             assert (await house.get("/x")).status == 200
@@ -257,6 +268,18 @@ async def test_who_waits_gets_the_place_of_a_target_that_comes_back(built: OpenH
         assert first.seen[-1].path == "/waits"
         gate.opened.set()
         await held
+
+
+async def test_idle_connections_of_a_target_that_goes_out_end(built: OpenHouse) -> None:
+    async with targets(built, CHECKS) as (house, (first, _)):
+        for _ in range(2):
+            await house.get("/x")
+        (place, _) = pool_of(house).places.balance.members
+        assert len(place.idle) == 1
+        first.reply = checkable
+        await until(lambda: not place.is_in)
+
+        await until(lambda: not place.idle and place.open == 0)
 
 
 async def test_targets_that_go_out_and_come_back_are_told_in_the_log(built: OpenHouse) -> None:
@@ -281,8 +304,6 @@ async def test_targets_that_go_out_and_come_back_are_told_in_the_log(built: Open
 
 
 # --- active checks ----------------------------------------------------------------------------------------------------
-
-CHECKS = ", health: {path: /healthz, interval: 10ms, timeout: 100ms, healthy_after: 2, unhealthy_after: 3}"
 
 
 async def test_a_target_that_fails_its_checks_gets_no_requests_until_it_passes_them(built: OpenHouse) -> None:
@@ -325,9 +346,9 @@ async def test_one_bad_check_among_good_ones_takes_nobody_out(built: OpenHouse) 
 
     async with targets(built, CHECKS) as (house, (first, _)):
         first.reply = moody
-        await until(lambda: turns > 12)
-
-        assert are_in(pool_of(house)) == [True, True]
+        while turns <= 12:
+            assert are_in(pool_of(house)) == [True, True]
+            await asyncio.sleep(0.002)
 
 
 async def test_a_check_carries_nothing_of_anybody_and_takes_no_place(built: OpenHouse) -> None:
