@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages as bytes: read plainly by a reader of the tests' own, which has nothing in common with any parser."""
+"""HTTP/1.1 messages as bytes, read by a reader of the tests' own that has nothing in common with any parser."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -105,7 +105,9 @@ async def is_over(reader: asyncio.StreamReader) -> bool:
         return await reader.read() == b""
 
 
-async def serves_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: bytes = b"/public/probe") -> bool:
+async def serves_again(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: bytes = b"/public/probe"
+) -> bool:
     """Whether the connection answers another request as if nothing had been before."""
     writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: app.example.com\r\n\r\n")
     async with asyncio.timeout(BETWEEN_S):

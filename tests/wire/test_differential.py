@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
-from tests.conftest import House, OpenHouse, Seen
+from tests.conftest import House, Seen
 from tests.wire.raw import (
     BETWEEN_S,
     PROBED,
@@ -33,8 +33,8 @@ from tests.wire.raw import (
 # --- the documented rules -------------------------------------------------------------------------------------------
 
 HOP_BY_HOP = set(
-    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade"
-    b" http2-settings".split()
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding"
+    b" upgrade http2-settings".split()
 )
 TAKEN_AWAY = HOP_BY_HOP | set(
     b"forwarded x-real-ip x-original-url x-rewrite-url x-original-uri x-original-method x-client-ip x-cluster-client-ip"
@@ -266,22 +266,26 @@ SEGMENTS = (
 )
 QUERY_PARTS = [b"a=b", b"&", b"?", b"//", b"%2f", b"%00", b"%", b"/../", b"[]", b"\"'<>`{}|^\\", b";", b"+"]
 NAMES = (
-    b"Accept accept-ENCODING User-Agent X-Thing x-thing X_Thing X.Thing Content-Type Origin-Agent Via If-None-Match ETag"
-    b" Retry-After X-Api-Key Authorization Cookie Cookie COOKIE !#$%&'*+-.^_`|~09 Server Date Location Vary Age X-Late"
+    b"Accept accept-ENCODING User-Agent X-Thing x-thing X_Thing X.Thing Content-Type Origin-Agent Via If-None-Match"
+    b" ETag Retry-After X-Api-Key Authorization Cookie Cookie COOKIE !#$%&'*+-.^_`|~09 Server Date Location Vary Age X-Late"
 ).split()
 ONCE = b"content-type etag server user-agent".split()  # a request that repeats one of these may be refused
 TAKEN_NAMES = (
-    b"X-Auth-Subject x_auth_roles X.AUTH.Email X-Forwarded-For X_Real_IP Forwarded X-Request-Id X-Gateway-Debug Keep-Alive"
-    b" TE Trailer Proxy-Connection Proxy-Authorization CF-Connecting-IP X-HTTP-Method-Override"
+    b"X-Auth-Subject x_auth_roles X.AUTH.Email X-Forwarded-For X_Real_IP Forwarded X-Request-Id X-Gateway-Debug"
+    b" Keep-Alive TE Trailer Proxy-Connection Proxy-Authorization CF-Connecting-IP X-HTTP-Method-Override"
 ).split()
 VISIBLE = bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
 VALUES = some.one_of(
-    some.sampled_from([b"", b"x", b"a,b", b"a;b", b"a  b", b"a\tb", b'"q"', b"\xa0", b"caf\xe9", b"\x85x\x85", b":", b"\xff" * 9]),
+    some.sampled_from(
+        [b"", b"x", b"a,b", b"a;b", b"a  b", b"a\tb", b'"q"', b"\xa0", b"caf\xe9", b"\x85x\x85", b":", b"\xff" * 9]
+    ),
     some.binary(max_size=12).map(lambda raw: bytes(VISIBLE[byte % len(VISIBLE)] for byte in raw)),
 )
 CREDENTIALS = some.sampled_from([b"Basic QWRhOmxvdmVsYWNl", b"Bearer opaque-of-the-service", b"Digest a=b"])
 COOKIES = some.lists(
-    some.sampled_from([b"a=1", b"DS=x", b"DSR=y", b"DS.1=z", b"theme=dark", b"DSX=1", b"ds=1", b"b=\xff", b"c=", b"d=e=f"]),
+    some.sampled_from(
+        [b"a=1", b"DS=x", b"DSR=y", b"DS.1=z", b"theme=dark", b"DSX=1", b"ds=1", b"b=\xff", b"c=", b"d=e=f"]
+    ),
     min_size=1,
     max_size=6,
 )
@@ -343,13 +347,17 @@ def requests(draw: Any, *, last: bool) -> bytes:
     kinds = ["none", "none", "length", "chunks"] if not http10 else ["none", "length"]
     kind, body = draw(some.sampled_from(kinds)), draw(BODIES)
     if kind == "length":
-        head.append(draw(some.sampled_from([b"Content-Length: %d", b"content-length:%d", b"CONTENT-LENGTH: %d "])) % len(body))
+        head.append(
+            draw(some.sampled_from([b"Content-Length: %d", b"content-length:%d", b"CONTENT-LENGTH: %d "])) % len(body)
+        )
     elif kind == "chunks":
         head.append(draw(some.sampled_from([b"Transfer-Encoding: chunked", b"transfer-encoding:Chunked"])))
         body = as_chunks(draw, body, trailers=last)
     else:
         body = b""
-    return b"\r\n".join(head) + b"\r\n\r\n" + body
+    head.append(b"\r\n" + body)
+    request: bytes = b"\r\n".join(head)
+    return request
 
 
 INTERIM = [
@@ -359,7 +367,17 @@ INTERIM = [
 ]
 STATUSES = [200, 200, 200, 201, 204, 206, 301, 304, 404, 418, 429, 500, 503, 599]
 REASONS = [b"OK", b"Not Modified", b"I'm a teapot", b"caf\xe9", b"a  b", b"\xff", b"200 OK"]
-SET_COOKIES = [b"a=1; Path=/", b"DS=x; Path=/", b"DSR=y", b"a=2", b"ds=1; Secure", b"b=\xff", b"DS.2=z", b"=c", b"__Secure-x=1"]
+SET_COOKIES = [
+    b"a=1; Path=/",
+    b"DS=x; Path=/",
+    b"DSR=y",
+    b"a=2",
+    b"ds=1; Secure",
+    b"b=\xff",
+    b"DS.2=z",
+    b"=c",
+    b"__Secure-x=1",
+]
 
 
 @some.composite
@@ -368,13 +386,18 @@ def replies(draw: Any, method: bytes) -> tuple[bytes, bool]:
     status = draw(some.sampled_from(STATUSES))
     version = draw(some.sampled_from([1, 1, 1, 0]))
     head = [b"HTTP/1.%d %d %b" % (version, status, draw(some.sampled_from(REASONS)))]
-    for line in draw(lines(taken=[b"X-Auth-Subject", b"X-Request-Id", b"Clear-Site-Data", b"Keep-Alive", b"Trailer"])):
-        head.append(line)
+    head += draw(lines(taken=[b"X-Auth-Subject", b"X-Request-Id", b"Clear-Site-Data", b"Keep-Alive", b"Trailer"]))
     for value in draw(some.lists(some.sampled_from(SET_COOKIES), max_size=4)):
         head.insert(draw(some.integers(1, len(head))), b"Set-Cookie: " + value)
     body, closes = draw(BODIES), draw(some.integers(0, 3)) == 0
-    connections = [b"close"] if closes else [b"keep-alive", b"X-Thing", b"x-late, keep-alive"]
-    head += [b"Connection: " + value for value in draw(some.lists(some.sampled_from(connections), max_size=1))]
+    # An end that is not announced may meet the next request under way; what may not be repeated is then lost.
+    connections = [b"keep-alive", b"X-Thing", b"x-late, keep-alive"]
+    told = (
+        [draw(some.sampled_from([b"close", b"Close, x-thing"]))]
+        if closes
+        else draw(some.lists(some.sampled_from(connections), max_size=1))
+    )
+    head += [b"Connection: " + value for value in told]
     kind = draw(some.sampled_from(["length", "length", "chunks", "close"]))
     bodiless = method == b"HEAD" or status in (204, 304)
     if kind == "length":
@@ -403,7 +426,7 @@ def runs(draw: Any) -> tuple[list[Case], list[int]]:
 async def test_exchanges_in_any_form_and_pieces_differ_by_the_documented_rules_only(house: House) -> None:
     stage, ask = Stage(house), asked_of(asyncio.get_running_loop())
 
-    @bounded(180)
+    @bounded(200)
     @given(runs())
     def examples(run: tuple[list[Case], list[int]]) -> None:
         ask(stage.compare(*run))
@@ -421,7 +444,8 @@ POST = b"POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nab\r\n\r
 CHUNKED = b"PUT /public/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;e\r\nab\r\n3\r\n\r\n0\r\n0\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 IN_CHUNKS = (
-    b"HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n2;x=y\r\nok\r\n4\r\n\r\n0\r\r\n0;z\r\nX-Late: yes\r\n\r\n"
+    b"HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n"
+    b"2;x=y\r\nok\r\n4\r\n\r\n0\r\r\n0;z\r\nX-Late: yes\r\n\r\n"
 )
 
 CUT_UP: dict[str, Case] = {
@@ -447,7 +471,9 @@ async def test_a_reply_cut_at_any_byte_comes_back_the_same(house: House, case: C
         check_reply(reply, back[0], case.method, http10=case.http10)
 
 
-@pytest.mark.parametrize("request_", [GET, HEAD, OLD_KEPT, POST, CHUNKED], ids=["get", "head", "old", "length", "chunks"])
+@pytest.mark.parametrize(
+    "request_", [GET, HEAD, OLD_KEPT, POST, CHUNKED], ids=["get", "head", "old", "length", "chunks"]
+)
 async def test_a_request_cut_at_any_byte_arrives_the_same_and_so_does_the_next(house: House, request_: bytes) -> None:
     stage = Stage(house)
     bodiless = request_ is HEAD
