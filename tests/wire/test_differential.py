@@ -267,7 +267,8 @@ SEGMENTS = (
 QUERY_PARTS = [b"a=b", b"&", b"?", b"//", b"%2f", b"%00", b"%", b"/../", b"[]", b"\"'<>`{}|^\\", b";", b"+"]
 NAMES = (
     b"Accept accept-ENCODING User-Agent X-Thing x-thing X_Thing X.Thing Content-Type Origin-Agent Via If-None-Match"
-    b" ETag Retry-After X-Api-Key Authorization Cookie Cookie COOKIE !#$%&'*+-.^_`|~09 Server Date Location Vary Age X-Late"
+    b" ETag Retry-After X-Api-Key Authorization Cookie Cookie COOKIE !#$%&'*+-.^_`|~09 Server Date Location Vary Age"
+    b" X-Late"
 ).split()
 ONCE = b"content-type etag server user-agent".split()  # a request that repeats one of these may be refused
 TAKEN_NAMES = (
