@@ -1,7 +1,7 @@
 """What the differential test found: exchanges that the gateway still changes, loses or lets through."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -25,7 +25,7 @@ WITH_TRAILER = b"POST /public/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunke
 
 
 @pytest.fixture
-async def answering(house: House) -> AsyncIterator[House]:
+def answering(house: House) -> House:
     """A house whose service reads each request whole before it answers."""
 
     async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -34,7 +34,7 @@ async def answering(house: House) -> AsyncIterator[House]:
         return True
 
     house.upstream.reply = answer
-    yield house
+    return house
 
 
 async def replies_to(house: House, pieces: Sequence[bytes], number: int, *, half_close: bool = False) -> list[Message]:
