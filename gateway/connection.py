@@ -339,6 +339,7 @@ class Connection(asyncio.Protocol):
     def _read_framing(self) -> None:
         for lower, _, value in self.headers:
             if lower == b"content-length":
+                value = value.strip(b" \t")  # noqa: PLW2901  # RFC 9110 section 5.5; llhttp leaves what is behind
                 if not value.isdigit() or self.length is not None:
                     self.fail(UpstreamBadReply("the reply has an unusable Content-Length"))
                     return
@@ -350,6 +351,8 @@ class Connection(asyncio.Protocol):
                 self.chunked = True
             elif lower == b"content-type":
                 self.is_event_stream = value[:17].lower() == b"text/event-stream"
+        if self.chunked and self._parser.get_http_version() == "1.0":
+            self.spoilt = True  # RFC 9112 section 6.1: whoever sent it does not know what it means
         if self.chunked and self.length is not None:
             self.fail(UpstreamBadReply("the reply has both Content-Length and Transfer-Encoding"))
 

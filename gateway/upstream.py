@@ -493,8 +493,7 @@ class Exchange:
 
 
 def _reply_head(connection: Connection, lines: list[bytes]) -> bytes:
-    reason = connection.reason or b"-"
-    out = [b"HTTP/1.1 %d %b" % (connection.status, reason), *lines]
+    out = [b"HTTP/1.1 %d %b" % (connection.status, connection.reason), *lines]
     head = b"\r\n".join(out) + b"\r\n\r\n"
     # The parser refuses these; a value of ours could still carry one, and then half a header would be another's reply.
     if head.count(b"\n") != len(out) + 1 or head.count(b"\r") != len(out) + 1 or b"\0" in head:

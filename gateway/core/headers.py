@@ -48,6 +48,7 @@ _OURS = (b"x-auth-", b"x-forwarded-", b"x-gateway-")
 _WRITTEN_BY_US = frozenset(b"host content-length expect x-request-id".split())
 _ONLY_OURS = FORWARDED_FAMILY | METHOD_OVERRIDES | _WRITTEN_BY_US
 _ALWAYS_OUR_REPLY = frozenset(b"clear-site-data x-auth-assertion".split())
+_DIRECTIVES = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _WORDS = re.compile(rb"[\s,;\"=\xa0\x85]+")
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Upgrade"})
 _NOBODY_NOMINATED: frozenset[bytes] = frozenset()
@@ -154,7 +155,7 @@ class RequestWriter:
                     out.append(name + b": " + value)
             elif fate is not _Fate.DROP and lower not in nominated:
                 kept = self._credential(fate, value, admit)
-                if kept:
+                if kept or not value:
                     out.append(name + b": " + kept)
         out += forwarded_lines(facts, route.strip_prefix)
         if admit.identity is not None:
@@ -424,8 +425,10 @@ class ReplyWriter:
 
 def kept_private(cache_control: bytes) -> bytes:
     """A Cache-Control value that no shared cache may store by: `public` and `s-maxage` become one `private`."""
-    directives = [part.strip() for part in cache_control.split(b",") if part.strip()]
+    directives = [part.strip() for part in _DIRECTIVES.findall(cache_control) if part.strip()]
     kept = [d for d in directives if d.partition(b"=")[0].strip().lower() not in (b"public", b"s-maxage")]
-    if len(kept) != len(directives) and not any(d.lower() in (b"private", b"no-store") for d in kept):
+    if len(kept) == len(directives):
+        return cache_control
+    if not any(d.lower() in (b"private", b"no-store") for d in kept):
         kept.append(b"private")
     return b", ".join(kept)

@@ -31,6 +31,7 @@ _HALF_CLOSED_S = 2.0
 _SENT_LATER_BYTES = 16 * 1024
 _KEPT_BYTES = 8 * 1024 * 1024  # of header blocks in one generation, what follows from them included
 _END_OF_HEAD = b"\r\n\r\n"
+_ONCE = frozenset(b"content-type content-location content-range etag max-forwards server user-agent".split())
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
@@ -78,7 +79,9 @@ class Written(web.StreamResponse):
 
 
 class Underway(Protocol):
-    """A request that the door has taken at once."""
+    """A request that the door is serving. begun: its reply is being written."""
+
+    begun: bool
 
     def left(self) -> None:
         """The client has gone."""
@@ -146,6 +149,9 @@ class Reader:
         version = _VERSIONS.get(parser.get_http_version(), (0, 0))
         block = read_block(headers, self.limits)
         if not isinstance(block, Reason):
+            if any(len(values) > 1 and name in _ONCE for name, values in block.named.items()):
+                self._renew()
+                return None  # aiohttp refuses such a request, and so it is refused however it came
             if self._firsts.get(first, now_s) is None:
                 self._firsts.keep(first, (method, target, version), 2 * len(first), now_s)
             if self._rests.get((rest, version), now_s) is None:
@@ -190,6 +196,7 @@ class Wire(RequestHandler):
         "client_address",
         "is_busy",
         "limits",
+        "serving",
     )
 
     def __init__(
@@ -213,6 +220,7 @@ class Wire(RequestHandler):
         self._is_between = True
         self._held = b""
         self._underway: Underway | None = None
+        self.serving: Underway | None = None
         self.client_address = ""
         self.is_busy = False
         self._ended_s = 0.0
@@ -248,7 +256,7 @@ class Wire(RequestHandler):
         self._request_count += 1
         underway = self._door.at_once(head, self)
         if self.is_busy:
-            self._underway = underway
+            self._underway = self.serving = underway
         return True
 
     def send(self, data: bytes) -> None:
@@ -272,7 +280,7 @@ class Wire(RequestHandler):
     def ended(self, *, keep_alive: bool) -> None:
         """The request that went to the door at once is over, its reply written."""
         self.is_busy = False
-        self._underway = None
+        self._underway = self.serving = None
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
         if self.transport is None:
@@ -303,13 +311,19 @@ class Wire(RequestHandler):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio allows it, aiohttp closes always
         """A client that has said all it will say may still be listening (`shutdown` of its half); not for long."""
-        request = self._current_request
-        waits = self.is_busy or (request is not None and request.content.is_eof() and not self._upgraded)
-        if not waits:
+        bodies = [body for _, body in self._messages]
+        if self._current_request is not None:
+            bodies.append(self._current_request.content)
+        is_working = self.is_busy or bodies or self._waiter is None
+        if self._upgraded or not is_working or not all(body.is_eof() for body in bodies):
             return None
-        self._close = True
-        self._loop.call_later(_HALF_CLOSED_S, self.force_close)
+        self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed)
         return True
+
+    def _end_half_closed(self) -> None:
+        self._close = True
+        if self.serving is None or not self.serving.begun:
+            self.force_close()
 
     def _process_keepalive(self) -> None:
         idle_s = 0.0 if self.is_busy else time.monotonic() - self._ended_s

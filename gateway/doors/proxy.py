@@ -179,6 +179,7 @@ class ProxyDoor:
     async def serve(self, request: Request) -> web.StreamResponse:
         """Serve any request, whatever happens."""
         visit = _Visit(self, request.head, request.wire, request.content, Record(self._next_id()))
+        request.wire.serving = visit
         return Written(keep_alive=await self._guarded(visit, lambda: self._serve(visit, self._begin(visit))))
 
     def unreadable(self, request: Request, too_large: bool) -> None:
@@ -280,6 +281,9 @@ class ProxyDoor:
             visit.ends_connection = True
             return Verdict(Refuse(facts, allow=allow))
         visit.facts = facts
+        if b"transfer-encoding" in facts.named:
+            # aiohttp's parser takes the trailer fields behind the chunks for headers of the request that comes next.
+            visit.ends_connection = True
         record.method, record.host, record.path = facts.method, facts.host, facts.target.path
         record.client = facts.client
         if facts.client != facts.peer:
