@@ -5,6 +5,7 @@ The rules are written once more here, from that page alone; whatever else the ga
 """
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Callable, Coroutine, Sequence
@@ -550,6 +551,39 @@ async def test_a_reply_may_begin_before_the_body_is_out_and_both_arrive_whole(ho
     assert rest == b"x" * 299_995
     assert over
     assert arrived[0].body in (b"ab\r\n\r\n", b"ab\r\n0")
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
+async def test_a_refusal_reaches_a_client_that_is_still_sending(house: House, chunked: bool) -> None:
+    refusal = b"HTTP/1.1 413 Too much\r\nContent-Length: 20000\r\n\r\n" + b"n" * 20_000
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 8000000"
+    block = b"x" * 200_000
+    found = []
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(refusal)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        return False
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST /public/x HTTP/1.1\r\nHost: h\r\n" + framing + b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            for _ in range(40):
+                writer.write(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
+                await writer.drain()
+
+    house.upstream.reply = answer
+    for port in (house.upstream.port, house.url.port):
+        async with opened(port) as (reader, writer), asyncio.timeout(BETWEEN_S):
+            sending = asyncio.create_task(send(writer))
+            found.append((await read_reply(reader, b"POST"))[0])
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    direct, through = found
+    check_reply(direct, through, b"POST", http10=False)
+    assert through.says_last
 
 
 @pytest.mark.parametrize("request_", [GET, OLD, OLD_KEPT], ids=["get", "old", "old that stays"])
