@@ -2507,6 +2507,11 @@ a bug of ours is passed on
 - except Exception as err:  # noqa: BLE001  # the outermost of all: a bug
 + except KeyboardInterrupt as err:  # a bug
 
+a trailer of a request becomes a header of the next
+@ tests/wire/test_mended.py
+- if b"transfer-encoding" in facts.named:
++ if False:
+
 whoever does not read is answered and answered
 @ tests/test_listener.py
 - if not visit.is_slow:

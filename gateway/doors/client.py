@@ -26,13 +26,14 @@ from gateway.upstream import BodyBroken
 class Client:
     """Implements `upstream.ClientSide` for one request, but for what only the door knows: the reply, and its stream."""
 
-    __slots__ = ("begun", "body", "body_length", "expects", "has_body", "http10", "wire")
+    __slots__ = ("begun", "body", "body_length", "expects", "has_body", "http10", "wire", "written")
 
     def __init__(self, wire: Wire, body: StreamReader) -> None:
         self.wire = wire
         self.body = body
         self.http10 = self.begun = self.has_body = self.expects = False
         self.body_length: int | None = None
+        self.written = 0
 
     def learn(self, facts: RequestFacts) -> None:
         """What the head says of the body that follows it."""
@@ -62,10 +63,12 @@ class Client:
 
     def write(self, data: bytes) -> None:
         self.begun = True
+        self.written += len(data)
         self.wire.write(data)
 
     def send(self, data: bytes) -> None:
         self.begun = True
+        self.written += len(data)
         self.wire.send(data)
 
     @property

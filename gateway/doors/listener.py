@@ -79,9 +79,9 @@ class Written(web.StreamResponse):
 
 
 class Underway(Protocol):
-    """A request that the door is serving. begun: its reply is being written."""
+    """A request that the door is serving. written: bytes of its reply so far."""
 
-    begun: bool
+    written: int
 
     def left(self) -> None:
         """The client has gone."""
@@ -317,12 +317,15 @@ class Wire(RequestHandler):
         is_working = self.is_busy or bodies or self._waiter is None
         if self._upgraded or not is_working or not all(body.is_eof() for body in bodies):
             return None
-        self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed)
+        self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed, 0)
         return True
 
-    def _end_half_closed(self) -> None:
-        self._close = True
-        if self.serving is None or not self.serving.begun:
+    def _end_half_closed(self, before: int) -> None:
+        """Nothing tells a client that listens from one that has gone, but that its reply goes on."""
+        written = self.serving.written if self.serving is not None else before
+        if written > before and not self._force_close:
+            self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed, written)
+        else:
             self.force_close()
 
     def _process_keepalive(self) -> None:

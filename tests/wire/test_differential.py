@@ -170,8 +170,11 @@ class Case:
 
     @property
     def is_last(self) -> bool:
-        """Whether the client asks for the connection's end."""
-        words = nominated(read_head(self.request.partition(b"\r\n\r\n")[0]))
+        """Whether the client asks for the connection's end, or sends chunks, behind which nothing may follow."""
+        head = self.request.partition(b"\r\n\r\n")[0]
+        words = nominated(read_head(head))
+        if b"\r\ntransfer-encoding:" in head.lower():
+            return True
         return b"close" in words or (self.http10 and b"keep-alive" not in words)
 
 
@@ -422,6 +425,8 @@ def runs(draw: Any) -> tuple[list[Case], list[int]]:
         request = draw(requests(last=place == number - 1))
         reply, closes = draw(replies(request.partition(b" ")[0]))
         cases.append(Case(request, reply, tuple(draw(CUTS)), closes))
+        if cases[-1].is_last:
+            break
     return cases, draw(CUTS)
 
 
@@ -479,7 +484,9 @@ async def test_a_reply_cut_at_any_byte_comes_back_the_same(house: House, case: C
 async def test_a_request_cut_at_any_byte_arrives_the_same_and_so_does_the_next(house: House, request_: bytes) -> None:
     stage = Stage(house)
     bodiless = request_ is HEAD
-    cases = [Case(GET, IN_CHUNKS), Case(request_, OK[:-2] if bodiless else OK), Case(POST, OK)]
+    cases = [Case(GET, IN_CHUNKS), Case(request_, OK[:-2] if bodiless else OK)]
+    if not cases[-1].is_last:
+        cases.append(Case(POST, OK))
     direct = [await stage.directly(case) for case in cases]
     for at in range(1, len(b"".join(case.request for case in cases))):
         replies = await stage.through(cases, (at,))
@@ -489,9 +496,9 @@ async def test_a_request_cut_at_any_byte_arrives_the_same_and_so_does_the_next(h
 
 
 async def test_one_byte_at_a_time_is_enough_on_both_sides(house: House) -> None:
-    cases = [Case(request, IN_CHUNKS, tuple(range(len(IN_CHUNKS)))) for request in (CHUNKED, GET, POST)]
+    cases = [Case(request, IN_CHUNKS, tuple(range(len(IN_CHUNKS)))) for request in (GET, POST, CHUNKED)]
 
-    await Stage(house).compare(cases, range(len(CHUNKED + GET + POST)))
+    await Stage(house).compare(cases, range(len(GET + POST + CHUNKED)))
 
 
 async def test_large_bodies_cross_whole_in_pieces_of_any_size(house: House) -> None:
@@ -504,7 +511,7 @@ async def test_large_bodies_cross_whole_in_pieces_of_any_size(house: House) -> N
     await Stage(house).compare(
         [
             Case(head + sized, b"HTTP/1.1 200 OK\r\n" + chunked, cuts),
-            Case(head + chunked, b"HTTP/1.1 200 OK\r\n" + sized, cuts),
+            Case(head + sized, b"HTTP/1.1 200 OK\r\n" + sized, cuts),
             Case(head + sized, b"HTTP/1.1 200 OK\r\n\r\n" + body, cuts, closes=True),
             Case(head + chunked, b"HTTP/1.1 304 OK\r\nContent-Length: 400000\r\n\r\n", cuts),
         ],
