@@ -92,13 +92,13 @@ class Gateway:
         self.streams = Streams(self.gate, metrics, self.clock)
         inside = Inside(
             gate=self.gate,
-            sign_in=SignIn(self.sessions, config.server, config.login_url, self.tasks, self.clock),
+            sign_in=SignIn(self.sessions, config.server, config.login, self.tasks, self.clock),
             upstreams=self.upstreams,
             streams=self.streams,
             holds=Holds(self.clock),
             server=config.server,
             project_id=config.tokens.project_id,
-            login_url=config.login_url,
+            login_url=config.login.url,
             metrics=metrics,
             request_log=self.request_log,
             tasks=self.tasks,

@@ -7,10 +7,8 @@ header lines and bodies, so that a token in a malformed line would end up in a l
 
 import asyncio
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import httpx
@@ -20,43 +18,27 @@ from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderBusy, IdentityProviderError
 from gateway.core.model import ExchangeOptions, Reason, TokenRules
 from gateway.core.retry_after import parse_retry_after
-from gateway.idp_http import SDK_FAULTS, DescopeHttp, NoSuccess, Unusable, cookie_value, json_object
+from gateway.idp_call import (
+    IdpRefusal,
+    Operation,
+    SessionPair,
+    SignInCall,
+    is_text,
+    is_token,
+    keys,
+    nothing,
+    pair,
+    session,
+)
+from gateway.idp_http import SDK_FAULTS, DescopeHttp, NoSuccess, Unusable, json_object
 
 T = TypeVar("T")
+R = TypeVar("R")
 
-_MAX_TOKEN_CHARS = 16 * 1024
 # Well below what servers take in a header: an answer about its size would look like a fault, and rest everybody.
 _MAX_KEY_CHARS = 4 * 1024
-# The characters of a bearer token (RFC 6750 section 2.1). A colon would end the credential: the SDK joins with it.
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1024}")
-_PASSWORD = re.compile(r"[^\ud800-\udfff]{1,1024}")
-
-
-class Operation(StrEnum):
-    """What Descope is asked for; words for metrics."""
-
-    KEYS = "keys"
-    REFRESH = "refresh"
-    EXCHANGE = "exchange"
-    SELECT_TENANT = "select_tenant"
-    SIGN_OUT = "sign_out"
-    SIGN_OUT_EVERYWHERE = "sign_out_everywhere"
-    ME = "me"
-    SIGN_IN = "sign_in"
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPair:
-    """A session as Descope delivered it, unverified.
-
-    session, refresh: raw JWTs; refresh is the one that was sent where Descope returned none. profile: "email" and
-    "name" from the answer, where present.
-    """
-
-    session: str = field(repr=False)
-    refresh: str = field(repr=False)
-    profile: Mapping[str, str] = field(default_factory=dict, repr=False)
+# What refuses the person or what was typed, as opposed to the request that we made (405, 413) or the moment (408, 429).
+_SIGN_IN_REFUSALS = frozenset({400, 401, 403, 404, 409, 412, 422})
 
 
 def _refusals(reason: Reason) -> Mapping[int, Reason]:
@@ -129,7 +111,7 @@ class IdentityProvider:
     async def fetch_keys(self) -> tuple[object, bool]:
         """Fetch the project's key set: the decoded document, unverified, and whether an emulator answered."""
         call = _Call(Operation.KEYS, f"{EndpointsV2.public_key_path}/{self._project_id}")
-        answer = await self._ask(call, _keys)
+        answer = await self._ask(call, keys)
         if isinstance(answer, Reason):  # never: the call names no refusals
             raise IdentityProviderError("Descope, keys: refused")
         return answer
@@ -137,14 +119,14 @@ class IdentityProvider:
     async def refresh(self, refresh_token: str) -> SessionPair | Reason:
         """Renew a session; REFRESH_REFUSED where the token is not, or no longer, good for that."""
         call = _token_call(Operation.REFRESH, EndpointsV1.refresh_token_path, refresh_token, {})
-        return await self._ask(call, lambda response: _pair(response, refresh_token))
+        return await self._ask(call, lambda response: pair(response, refresh_token))
 
     async def exchange(self, access_key: str, options: ExchangeOptions, *, worked_before: bool = False) -> str | Reason:
         """Exchange an access key for a session JWT; ACCESS_KEY_REFUSED where it is none.
 
         worked_before: uses the places kept for such keys, so that made-up ones cannot take them.
         """
-        if not _is_token(access_key, _MAX_KEY_CHARS):
+        if not is_token(access_key, _MAX_KEY_CHARS):
             return Reason.ACCESS_KEY_REFUSED
         wanted = AccessKeyLoginOptions(
             custom_claims=json.loads(options.claims) if options.claims else None,
@@ -159,11 +141,11 @@ class IdentityProvider:
             client_chose=True,
             worked_before=worked_before,
         )
-        return await self._ask(call, _session)
+        return await self._ask(call, session)
 
     async def select_tenant(self, tenant: str, refresh_token: str) -> SessionPair | Reason:
         """Renew a session with `tenant` selected; TENANT_MISMATCH or REFRESH_REFUSED by what Descope refuses."""
-        if not _TEXT.fullmatch(tenant):
+        if not is_text(tenant):
             return Reason.TENANT_MISMATCH
         call = _Call(
             Operation.SELECT_TENANT,
@@ -173,115 +155,89 @@ class IdentityProvider:
             {**_refusals(Reason.TENANT_MISMATCH), 401: Reason.REFRESH_REFUSED},
             client_chose=True,
         )
-        return await self._ask(call, lambda response: _pair(response, refresh_token))
+        return await self._ask(call, lambda response: pair(response, refresh_token))
 
     async def sign_out(self, refresh_token: str) -> Reason | None:
         """End the session of this refresh token."""
         call = _token_call(Operation.SIGN_OUT, EndpointsV1.logout_path, refresh_token, {})
-        return await self._ask(call, _nothing)
+        return await self._ask(call, nothing)
 
     async def sign_out_everywhere(self, refresh_token: str) -> Reason | None:
         """End all sessions of the subject of this refresh token."""
         call = _token_call(Operation.SIGN_OUT_EVERYWHERE, EndpointsV1.logout_all_path, refresh_token, {})
-        return await self._ask(call, _nothing)
+        return await self._ask(call, nothing)
 
     async def me(self, refresh_token: str) -> Mapping[str, object] | Reason:
         """Ask who the owner of this refresh token is; the members are Descope's."""
         return await self._ask(_token_call(Operation.ME, EndpointsV1.me_path, refresh_token, None), json_object)
 
-    async def sign_in_with_password(self, login_id: str, password: str) -> SessionPair | Reason:
-        """Begin a session; NO_CREDENTIALS for a wrong login id or password, without saying which."""
-        if not _TEXT.fullmatch(login_id) or not _PASSWORD.fullmatch(password):
-            return Reason.NO_CREDENTIALS
-        call = _Call(
-            Operation.SIGN_IN,
-            EndpointsV1.sign_in_password_path,
-            None,
-            {"loginId": login_id, "password": password},
-            _refusals(Reason.NO_CREDENTIALS),
-            client_chose=True,
-        )
-        return await self._ask(call, lambda response: _pair(response, ""))
+    async def ask(self, call: SignInCall[T]) -> T | IdpRefusal:
+        """Send one request of a sign-in method; its answer as `call` reads it, or Descope's refusal."""
+        if call.credential is not None and not is_token(call.credential):
+            return IdpRefusal(401)
+
+        async def send() -> httpx.Response:
+            if call.body is None:
+                return await self._http.get(call.path, call.credential, call.params)
+            return await self._http.post(call.path, call.credential, call.body, call.params)
+
+        def refused(reply: NoSuccess) -> IdpRefusal | None:
+            is_word = reply.status in _SIGN_IN_REFUSALS and (call.body is not None or not reply.is_page)
+            return IdpRefusal(reply.status, reply.code) if is_word else None
+
+        return await self._answered(call.operation, self._places[call.operation], send, call.read, refused)
 
     async def _ask(self, call: _Call, read: Callable[[httpx.Response], T]) -> T | Reason:
-        """Make `call` and `read` its answer; everything that can go wrong becomes one of our own faults."""
-        if call.credential is not None and not _is_token(call.credential, _MAX_TOKEN_CHARS):
+        """Make `call` and `read` its answer."""
+        if call.credential is not None and not is_token(call.credential):
             return call.refusals[401]
+
+        async def send() -> httpx.Response:
+            if call.body is None:
+                return await self._http.get(call.path, call.credential)
+            return await self._http.post(call.path, call.credential, call.body)
+
+        def refused(reply: NoSuccess) -> Reason | None:
+            is_word = call.client_chose or not reply.is_page or reply.status in (400, 401)
+            return call.refusals.get(reply.status) if is_word else None
+
         places = self._known_key_places if call.worked_before else self._places[call.operation]
+        return await self._answered(call.operation, places, send, read, refused)
+
+    async def _answered(
+        self,
+        operation: Operation,
+        places: asyncio.Semaphore,
+        send: Callable[[], Awaitable[httpx.Response]],
+        read: Callable[[httpx.Response], T],
+        refused: Callable[[NoSuccess], R | None],
+    ) -> T | R:
+        """The answer, within the deadlines; everything that can go wrong becomes one of our own faults."""
         fault: IdentityProviderError
         try:
             async with asyncio.timeout(self._queue_deadline_s), places:
                 async with asyncio.timeout(self._deadline_s):
-                    answer = read(await self._send(call))
+                    answer = read(await send())
         except TimeoutError:
-            fault = IdentityProviderError(f"Descope, {call.operation}: no answer in time")
+            fault = IdentityProviderError(f"Descope, {operation}: no answer in time")
         except NoSuccess as reply:
-            reason = call.refusals.get(reply.status)
-            if reason and (call.client_chose or not reply.is_page or reply.status in (400, 401)):
-                self._observe(call.operation, "refused")
-                return reason
+            refusal = refused(reply)
+            if refusal is not None:
+                self._observe(operation, "refused")
+                return refusal
             kind = IdentityProviderBusy if reply.status == 429 else IdentityProviderError
             pause_s = parse_retry_after(reply.retry_after, self._clock.now_s())
-            fault = kind(f"Descope, {call.operation}: answered with status {reply.status}", pause_s)
+            fault = kind(f"Descope, {operation}: answered with status {reply.status}", pause_s)
         except Unusable as problem:
-            fault = IdentityProviderError(f"Descope, {call.operation}: {problem}")
+            fault = IdentityProviderError(f"Descope, {operation}: {problem}")
         except SDK_FAULTS as err:
-            fault = IdentityProviderError(f"Descope, {call.operation}: {type(err).__name__}")
+            fault = IdentityProviderError(f"Descope, {operation}: {type(err).__name__}")
         else:
-            self._observe(call.operation, "ok")
+            self._observe(operation, "ok")
             return answer
-        self._observe(call.operation, "busy" if isinstance(fault, IdentityProviderBusy) else "unavailable")
+        self._observe(operation, "busy" if isinstance(fault, IdentityProviderBusy) else "unavailable")
         raise fault  # out here it has no context, whose text might quote a header line
-
-    async def _send(self, call: _Call) -> httpx.Response:
-        if call.body is None:
-            return await self._http.get(call.path, call.credential)
-        return await self._http.post(call.path, call.credential, call.body)
 
 
 def _token_call(operation: Operation, path: str, refresh_token: str, body: dict[str, Any] | None) -> _Call:
     return _Call(operation, path, refresh_token, body, _refusals(Reason.REFRESH_REFUSED))
-
-
-def _is_token(text: str, max_chars: int) -> bool:
-    return len(text) <= max_chars and _TOKEN.fullmatch(text) is not None
-
-
-# --- reading answers ------------------------------------------------------------------------------------------------
-
-
-def _nothing(response: httpx.Response) -> None:
-    """Sign-out is done by its status; its body says nothing."""
-
-
-def _keys(response: httpx.Response) -> tuple[object, bool]:
-    document = json_object(response)
-    if not isinstance(document.get("keys"), list):
-        raise Unusable("the answer has no list of keys")
-    return document, "x-descope-emulator" in response.headers
-
-
-def _session(response: httpx.Response) -> str:
-    return _token(json_object(response), "sessionJwt", response, "DS")
-
-
-def _pair(response: httpx.Response, sent_refresh: str) -> SessionPair:
-    members = json_object(response)
-    session = _token(members, "sessionJwt", response, "DS")
-    refresh = _token(members, "refreshJwt", response, "DSR", sent_refresh)
-    user = members.get("user")
-    known = user if isinstance(user, dict) else {}
-    profile = {name: known[name] for name in ("email", "name") if _is_text(known.get(name))}
-    return SessionPair(session, refresh, profile)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and _TEXT.fullmatch(value) is not None
-
-
-def _token(members: Mapping[str, Any], name: str, response: httpx.Response, cookie: str, otherwise: str = "") -> str:
-    """The token from the body, else from the cookie, else `otherwise`, and never none."""
-    value = members.get(name) or cookie_value(response, cookie) or otherwise
-    if not isinstance(value, str) or not _is_token(value, _MAX_TOKEN_CHARS):
-        raise Unusable(f"the answer has no usable {name}")
-    return value

@@ -23,7 +23,7 @@ import base64
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -39,14 +39,17 @@ MAX_ANSWER_BYTES = 1024 * 1024
 # RuntimeError: a closed client. OSError, ValueError: what httpx lets through of sockets and of encoding.
 SDK_FAULTS = (AuthException, RateLimitException, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
 _DELETED = re.compile(r";\s*max-age\s*=\s*\"?(?:0|-[0-9]+)\"?\s*(?:;|$)", re.IGNORECASE)
+_ERROR_CODE = re.compile(r"E[0-9]{4,9}")
 _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class NoSuccess(Exception):
     """Descope answered with another status than success; raised by the response hook."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, code: str) -> None:
+        """code: the `errorCode` of the body, "" where it has none."""
         super().__init__()
+        self.code = code
         self.status = response.status_code
         self.retry_after = response.headers.get("retry-after")
         self.is_page = response.headers.get("content-type", "").lower().startswith("text/html")
@@ -77,13 +80,30 @@ class _BoundedBody(httpx.AsyncByteStream):
 async def _check_head(response: httpx.Response) -> None:
     """Stop every answer but a success of bearable size; the body has not been read yet."""
     if not response.is_success:
-        raise NoSuccess(response)
+        raise NoSuccess(response, await _error_code(response))
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise Unusable("the answer is compressed, which was not asked for")
     if int(response.headers.get("content-length", 0)) > MAX_ANSWER_BYTES:
         raise Unusable("the answer is over 1 MiB")
     if isinstance(response.stream, httpx.AsyncByteStream):  # always, for an asynchronous client
         response.stream = _BoundedBody(response.stream)
+
+
+async def _error_code(response: httpx.Response) -> str:
+    """`errorCode` of an error's body where that is of use to somebody who signs in; "" otherwise.
+
+    Whatever the body is, its status and `Retry-After` count.
+    """
+    is_plain = response.headers.get("content-encoding", "identity").lower() == "identity"
+    if not response.is_client_error or not is_plain or not isinstance(response.stream, httpx.AsyncByteStream):
+        return ""
+    response.stream = _BoundedBody(response.stream)
+    try:
+        await response.aread()
+        code = json_object(response).get("errorCode")
+    except (Unusable, httpx.HTTPError):
+        return ""
+    return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
 
 
 class DescopeHttp:
@@ -102,11 +122,13 @@ class DescopeHttp:
             logger = logging.getLogger(name)
             logger.setLevel(max(logger.level, logging.WARNING))
 
-    async def get(self, path: str, credential: str | None) -> httpx.Response:
-        return await self._http.get(path, allow_redirects=False, pswd=credential)
+    async def get(self, path: str, credential: str | None, params: Mapping[str, str] | None = None) -> httpx.Response:
+        return await self._http.get(path, params=params, allow_redirects=False, pswd=credential)
 
-    async def post(self, path: str, credential: str | None, body: dict[str, object]) -> httpx.Response:
-        return await self._http.post(path, body=body, pswd=credential)
+    async def post(
+        self, path: str, credential: str | None, body: dict[str, object], params: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        return await self._http.post(path, body=body, params=params, pswd=credential)
 
     async def close(self) -> None:
         await self._client.aclose()

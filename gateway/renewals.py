@@ -22,7 +22,7 @@ from gateway.clock import Clock
 from gateway.core.credentials import session_cookies
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import CookieRules, Identity, Reason, RefreshRules, RefreshToken
-from gateway.idp import SessionPair
+from gateway.idp_call import SessionPair
 from gateway.revocations import Revocations
 from gateway.tasks import Tasks
 

@@ -6,7 +6,7 @@ signing key, renew a session that has run out, exchange an access key. Answers f
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import TypeVar, cast
 
 from gateway.chains import Chain, Chains
 from gateway.clock import Clock
@@ -29,7 +29,8 @@ from gateway.core.model import (
 )
 from gateway.core.tokens import digest_of
 from gateway.exchanges import Exchanged, Exchanges, TooMany, key_digest
-from gateway.idp import IdentityProvider, SessionPair
+from gateway.idp import IdentityProvider
+from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
 from gateway.keyring import Keyring
 from gateway.profiles import Profiles
 from gateway.renewals import Renewals, Renewed
@@ -37,6 +38,8 @@ from gateway.rests import Rests
 from gateway.revocations import Revocations
 from gateway.tasks import Tasks
 from gateway.verification import Verifier
+
+T = TypeVar("T")
 
 
 @noun
@@ -303,11 +306,17 @@ class Sessions:
 
         return await self.renewals.replace(raw, token, call)
 
-    async def signed_in(self, login_id: str, password: str) -> Renewed | Reason:
-        """A new session for login id and password."""
-        pair = await self._rests.ask("sign_in", lambda: self._idp.sign_in_with_password(login_id, password))
-        if isinstance(pair, Reason):
-            return pair
+    async def asked(self, call: SignInCall[T]) -> T | IdpRefusal:
+        """What Descope says to one request of a sign-in method; raises IdentityProviderError where it cannot."""
+        return await self._rests.ask(call.operation, lambda: self._idp.ask(call))
+
+    async def begun(self, call: SignInCall[SessionPair]) -> Renewed | IdpRefusal:
+        """The session that a sign-in method's last request begins, verified."""
+        pair = await self.asked(call)
+        return pair if isinstance(pair, IdpRefusal) else await self.brought(pair)
+
+    async def brought(self, pair: SessionPair) -> Renewed:
+        """A session that was begun just now, verified; raises IdentityProviderError for tokens that do not verify."""
         fresh = await self._checked(pair)
         self.revocations.exempt(fresh.identity)
         self.revocations.exempt(fresh.refresh)

@@ -27,7 +27,7 @@ from gateway.core.model import (
 )
 from gateway.exchanges import Exchanged, Exchanges, TooMany, key_digest
 from gateway.holds import Holds
-from gateway.idp import SessionPair
+from gateway.idp_call import SessionPair
 from gateway.renewals import Renewals, Renewed
 from gateway.rests import Rests
 from gateway.revocations import Revocations

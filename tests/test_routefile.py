@@ -49,6 +49,7 @@ from gateway.core.model import (
     Upstream,
     Wanted,
 )
+from gateway.core.signin import LoginRules
 from gateway.routefile import Config, Expectation, load, parse, schema
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -123,7 +124,7 @@ def test_the_least_file_has_the_documented_defaults() -> None:
         tokens=TokenRules(PROJECT),
         base_url="",
         server=ServerRules(("https://app.example.com",)),
-        login_url="/.auth/login",
+        login=LoginRules(),
         refresh=RefreshRules(30.0, 30.0),
         access_keys=AccessKeyRules(60.0, 300.0),
         shutdown=ShutdownRules(0.0, 15.0),
@@ -161,7 +162,7 @@ def test_the_sections_are_read() -> None:
         trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("::1/128")),
         cookies=CookieRules("S", "R", True, "strict", "", "/"),
     )
-    assert config.login_url == "https://login.example.com/in?x=1"
+    assert config.login.url == "https://login.example.com/in?x=1"
     assert config.refresh == RefreshRules(0.5, 60.0)
     assert config.access_keys == AccessKeyRules(120.0, 3600.0)
     assert config.shutdown == ShutdownRules(5.0, 60.0)

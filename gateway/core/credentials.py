@@ -6,7 +6,7 @@ decides what they mean. A session too large for one cookie is split over `DS`, `
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from gateway.core.model import Auth, CookieRules, Credentials, Reason, RequestFacts
@@ -18,6 +18,8 @@ TOKEN_CHARS = 8 * 1024
 JOINED_CHARS = 16 * 1024
 _MAX_COPIES = 8
 _KEY = re.compile(r"[!-~]{1,4096}", re.ASCII)
+# What remembers sign-ins under way; their names end in a random id.
+_OF_OUR_PAGES = rb"(?:__Host-)?gateway-journey-[A-Za-z0-9_-]*"
 _SCHEME_CHAR = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 
@@ -144,6 +146,15 @@ def ours(rules: CookieRules) -> frozenset[bytes]:
     return _spellings(rules.session, rules.refresh)[0]
 
 
+def cookie_pairs(facts: RequestFacts) -> Iterator[tuple[bytes, bytes]]:
+    """Every cookie sent, in order, copies included."""
+    for line in facts.named.get(b"cookie", ()):
+        for pair in line.split(b";"):
+            name, mark, value = pair.partition(b"=")
+            if mark:
+                yield name.strip(b" \t"), value.strip(b" \t")
+
+
 @lru_cache(maxsize=64)
 def _patterns(names: frozenset[bytes]) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """One of our names anywhere; and one where a careless reader would see a cookie of that name.
@@ -151,7 +162,7 @@ def _patterns(names: frozenset[bytes]) -> tuple[re.Pattern[bytes], re.Pattern[by
     Such readers split at blanks, commas or quotes too, take what strips as white space in some character set (0x85 and
     0xA0 in latin-1, several longer ones in UTF-8) from both ends of a name, or overlook a leading equals sign.
     """
-    spelt = b"|".join(re.escape(name) for name in sorted(names))
+    spelt = b"|".join([*(re.escape(name) for name in sorted(names)), _OF_OUR_PAGES])
     seen = rb"(?:^=*|[\x00-\x20\"',\x7f-\xff]=*)(?:" + spelt + rb")[\x00-\x20\"'\x7f-\xff]*="
     return re.compile(spelt), re.compile(seen)
 

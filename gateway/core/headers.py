@@ -348,7 +348,7 @@ def _hole(name: str, facts: RequestFacts, admit: Admit, request_id: str) -> str:
 # --- replies --------------------------------------------------------------------------------------------------------
 
 _REPLY_DROPPED = HOP_BY_HOP | _ALWAYS_OUR_REPLY | {b"content-length", b"x-request-id"}
-_RESERVED_COOKIE = b"__host-gateway"
+_RESERVED_COOKIES = (b"__host-gateway", b"gateway-journey-")
 
 
 @noun
@@ -420,7 +420,7 @@ class ReplyWriter:
     def _is_our_cookie(self, value: bytes) -> bool:
         # A nameless cookie (`=DS=x`) comes back from a browser as `DS=x`.
         name = value.partition(b";")[0].strip(b" \t=").partition(b"=")[0].strip()
-        return name in self._cookie_names or name.lower().startswith(_RESERVED_COOKIE)
+        return name in self._cookie_names or name.lower().startswith(_RESERVED_COOKIES)
 
 
 def kept_private(cache_control: bytes) -> bytes:

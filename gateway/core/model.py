@@ -49,6 +49,7 @@ class Reason(StrEnum):
     BAD_TARGET = ("bad_target", 400)
     BAD_REQUEST = ("bad_request", 400)
     LOGIN_STATE_INVALID = ("login_state_invalid", 400)
+    SIGN_IN_REFUSED = ("sign_in_refused", 401)
     ROLE_MISSING = ("role_missing", 403)
     PERMISSION_MISSING = ("permission_missing", 403)
     TENANT_MISMATCH = ("tenant_mismatch", 403)
@@ -657,6 +658,7 @@ class Refuse:
     """A refusal, complete enough to be written to the client.
 
     retry_after_s: whole seconds, rounded up. allow: for 405. detail: one sentence for people, free of client text.
+    idp_code: Descope's error code, where it may be told.
     """
 
     reason: Reason
@@ -665,6 +667,7 @@ class Refuse:
     allow: tuple[str, ...] = ()
     detail: str = ""
     set_cookies: SetCookies | None = None
+    idp_code: str = ""
 
     @property
     def status(self) -> int:

@@ -37,6 +37,7 @@ SENTENCES = {
     Reason.BAD_TARGET: "The address can be read in more than one way. Write it plainly.",
     Reason.BAD_REQUEST: "The request is not well formed.",
     Reason.LOGIN_STATE_INVALID: "The sign-in was not started here, or has taken too long. Start again.",
+    Reason.SIGN_IN_REFUSED: "The sign-in was refused.",
     Reason.ROLE_MISSING: "Your account lacks a role that this page needs.",
     Reason.PERMISSION_MISSING: "Your account lacks a permission that this page needs.",
     Reason.TENANT_MISMATCH: "Your account is no member of this organisation, or has not selected it.",
@@ -163,6 +164,8 @@ def refusal(
     }
     if refuse.detail:
         problem["detail"] = refuse.detail
+    if refuse.idp_code:
+        problem["idp_code"] = refuse.idp_code
     return as_json(refuse.status, problem, *lines, kind=b"application/problem+json")
 
 
@@ -176,6 +179,6 @@ def login_location(login_url: str, public_url: str, facts: RequestFacts) -> str:
 
 def _challenge(reason: Reason) -> bytes:
     """RFC 6750 section 3: no error code where no token came."""
-    if reason is Reason.NO_CREDENTIALS:
+    if reason in (Reason.NO_CREDENTIALS, Reason.SIGN_IN_REFUSED):
         return b'Bearer realm="gateway"'
     return b'Bearer realm="gateway", error="invalid_token", error_description="' + reason.value.encode() + b'"'

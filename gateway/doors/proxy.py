@@ -32,10 +32,12 @@ from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Admit, Decision, Match, Reason, Refuse, RequestFacts, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.answers import Answer, refusal
+from gateway.doors.auth.desk import PREFIX
+from gateway.doors.auth.outcome import BODY_BYTES
 from gateway.doors.client import Client, Tunnel, expects_continue, write_reply
 from gateway.doors.faults import reason_of, traced
 from gateway.doors.listener import Head, Request, Wire, Written
-from gateway.doors.signin import BODY_BYTES, PREFIX, SignIn
+from gateway.doors.signin import SignIn
 from gateway.endings import EventsEnding
 from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds

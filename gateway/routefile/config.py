@@ -15,6 +15,7 @@ from gateway.core.model import (
     Upstream,
 )
 from gateway.core.routes import RouteTable
+from gateway.core.signin import LoginRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Config:
     tokens: TokenRules
     base_url: str
     server: ServerRules
-    login_url: str
+    login: LoginRules
     refresh: RefreshRules
     access_keys: AccessKeyRules
     shutdown: ShutdownRules

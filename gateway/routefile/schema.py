@@ -12,6 +12,7 @@ from pydantic_core import core_schema
 
 from gateway.routefile import urls, values
 from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
+from gateway.routefile.login import Login
 from gateway.routefile.rules import Cors, Headers, Route, Stream, Timeouts
 from gateway.routefile.services import Upstream
 
@@ -96,13 +97,6 @@ class Server(Section):
     """How the session cookies are spelt."""
     header_limits: HeaderLimits = Field(default_factory=HeaderLimits)
     """How large a request's headers may be; larger ones get 431."""
-
-
-class Login(Section):
-    """Where people without a session are sent."""
-
-    url: Annotated[str, Form(urls.login_url)] = "/.auth/login"
-    """A path on this site, or the whole URL of a sign-in page that exists already."""
 
 
 class Defaults(Section):
@@ -226,7 +220,7 @@ class RouteFile(Section):
     server: Server
     """How the gateway is seen from outside."""
     login: Login = Field(default_factory=Login)
-    """Where people without a session are sent."""
+    """How and where people sign in."""
     refresh: Refresh = Field(default_factory=Refresh)
     """How sessions are renewed."""
     access_keys: AccessKeys = Field(default_factory=AccessKeys)

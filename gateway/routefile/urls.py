@@ -110,6 +110,13 @@ def login_url(text: str) -> str:
     return text
 
 
+def local_path(text: str) -> str:
+    """A path on this site."""
+    if not text.startswith("/") or text.startswith("//") or "\\" in text or not _URL_TEXT.fullmatch(text):
+        raise ValueError("a path on this site begins with one slash and has no blanks or backslashes: /static/logo.svg")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamAddress:
     authority: str

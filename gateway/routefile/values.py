@@ -310,3 +310,13 @@ def key_id(text: str) -> str:
     if not re.fullmatch(r"K[A-Za-z0-9]{1,63}", text):
         raise ValueError("the id of an access key is a K with letters and digits; it is not the key itself")
     return text
+
+
+_COLOUR = re.compile(r"#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})")
+
+
+def colour(text: str) -> str:
+    """`#0b5cad` or `#05a`."""
+    if not _COLOUR.fullmatch(text):
+        raise ValueError('a colour is # with three or six hexadecimal digits, such as "#0b5cad"')
+    return text

@@ -23,6 +23,7 @@ from gateway.routefile.checks import (
 )
 from gateway.routefile.config import Config, Expectation
 from gateway.routefile.forms import Section
+from gateway.routefile.login import Login, login_rules
 from gateway.routefile.reading import Piece, Reading, told, unknown_key
 from gateway.routefile.rules import Route as RouteSpec
 from gateway.routefile.schema import (
@@ -30,7 +31,6 @@ from gateway.routefile.schema import (
     Caller,
     Defaults,
     Descope,
-    Login,
     Refresh,
     RouteFile,
     Server,
@@ -97,7 +97,7 @@ class WholeFile:
             tokens=compiled.token_rules(descope.spec, server_rules.cookies),
             base_url=compiled.descope_url(descope.spec),
             server=server_rules,
-            login_url=login.spec.url,
+            login=login_rules(login.spec),
             refresh=compiled.refresh_rules(refresh.spec),
             access_keys=compiled.access_key_rules(access_keys.spec),
             shutdown=compiled.shutdown_rules(shutdown.spec),
