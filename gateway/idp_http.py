@@ -199,13 +199,25 @@ def _effective_base_url(project_id: str, base_url: str) -> str:
 
 def json_object(response: httpx.Response) -> dict[str, Any]:
     """Read the answer's JSON object; Unusable where it is none."""
-    try:
-        answer = json.loads(response.content.decode())
-    except (ValueError, RecursionError):
-        raise Unusable("the answer is no JSON") from None
+    answer = _json(response)
     if not isinstance(answer, dict):
         raise Unusable("the answer is no JSON object")
     return answer
+
+
+def json_list(response: httpx.Response) -> list[Any]:
+    """Read the answer's JSON list; Unusable where it is none."""
+    answer = _json(response)
+    if not isinstance(answer, list):
+        raise Unusable("the answer is no JSON list")
+    return answer
+
+
+def _json(response: httpx.Response) -> object:
+    try:
+        return json.loads(response.content.decode())
+    except (ValueError, RecursionError):
+        raise Unusable("the answer is no JSON") from None
 
 
 def cookie_value(response: httpx.Response, wanted: str) -> str:

@@ -213,11 +213,18 @@ async def test_t23_another_site_cannot_post_here(house: House, path: str, header
     assert (await house.get("/", headers=cookie_header(cookies))).status == 200
 
 
-@pytest.mark.parametrize("path", ["logout", "logout-all", "refresh", "tenant"])
+@pytest.mark.parametrize("path", ["logout", "logout-all", "refresh"])
 async def test_t23_what_changes_something_is_no_get(house: House, path: str) -> None:
     reply = await house.get(f"/.auth/{path}", headers=cookie_header(house.cookies("bob@example.com")))
 
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+
+
+async def test_t23_looking_at_the_choice_of_tenants_selects_none(house: House) -> None:
+    reply = await house.get("/.auth/tenant?tenant=acme", headers=cookie_header(house.cookies("cleo@example.com")))
+
+    assert (reply.status, "Set-Cookie" in reply.headers) == (200, False)
+    assert house.emulator.count("tenant_select") == 0
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

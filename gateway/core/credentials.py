@@ -148,11 +148,10 @@ def ours(rules: CookieRules) -> frozenset[bytes]:
 
 def cookie_pairs(facts: RequestFacts) -> Iterator[tuple[bytes, bytes]]:
     """Every cookie sent, in order, copies included."""
-    for line in facts.named.get(b"cookie", ()):
-        for pair in line.split(b";"):
-            name, mark, value = pair.partition(b"=")
+    for sent in facts.named.get(b"cookie", ()):
+        for name, mark, value in (one.partition(b"=") for one in sent.split(b";")):
             if mark:
-                yield name.strip(b" \t"), value.strip(b" \t")
+                yield name.strip(b"\t "), value.strip(b"\t ")
 
 
 @lru_cache(maxsize=64)

@@ -658,7 +658,7 @@ class Refuse:
     """A refusal, complete enough to be written to the client.
 
     retry_after_s: whole seconds, rounded up. allow: for 405. detail: one sentence for people, free of client text.
-    idp_code: Descope's error code, where it may be told.
+    idp_code: Descope's error code, where it may be told. may_choose_tenant: another selected tenant might do.
     """
 
     reason: Reason
@@ -668,6 +668,7 @@ class Refuse:
     detail: str = ""
     set_cookies: SetCookies | None = None
     idp_code: str = ""
+    may_choose_tenant: bool = False
 
     @property
     def status(self) -> int:

@@ -76,13 +76,20 @@ def decide(facts: RequestFacts, match: Match, caller: Identity | Reason | None, 
     if route.conditions or route.tenant_from is not None or not isinstance(caller, Identity):
         for finding in findings(facts, match, caller):
             if finding.missed is not None:
-                return Refuse(finding.missed, route)
+                return Refuse(finding.missed, route, may_choose_tenant=_may_choose(route, caller))
     elif route.auth is not Auth.PUBLIC and not _is_kind(caller, route):
         return Refuse(Reason.WRONG_CREDENTIAL_KIND, route)
     if route.auth is Auth.PUBLIC or not isinstance(caller, Identity):
         return Admit(match, None)
     tenant = wanted_tenant(facts, match, caller) if route.tenant_from is not None else None
     return Admit(match, caller, tenant or caller.selected_tenant, NOBODY, token)
+
+
+def _may_choose(route: Route, caller: Identity | Reason | None) -> bool:
+    """Whether the caller, having selected no tenant yet, could select one for this route."""
+    if not isinstance(route.tenant_from, SelectedTenant) or not isinstance(caller, Identity):
+        return False
+    return caller.kind is Kind.SESSION and caller.selected_tenant is None and bool(caller.tenants)
 
 
 def findings(facts: RequestFacts, match: Match, caller: Identity | Reason | None) -> Iterator[Finding]:

@@ -142,6 +142,9 @@ def refusal(
     if refuse.status == 401:
         lines.append(b"WWW-Authenticate: " + _challenge(refuse.reason))
     if facts is not None and is_navigation(facts):
+        if refuse.may_choose_tenant and refuse.reason is Reason.TENANT_MISMATCH:
+            place = login_location("/.auth/tenant", public_url, facts)
+            return Answer(302, (b"Location: " + place.encode("ascii"), b"Cache-Control: no-store", *lines))
         if refuse.status == 401 and login_url:
             place = login_location(login_url, public_url, facts)
             return Answer(302, (b"Location: " + place.encode("ascii"), b"Cache-Control: no-store", *lines[:-1]))

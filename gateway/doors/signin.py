@@ -15,10 +15,13 @@ from gateway.core.limits import Allowances
 from gateway.core.model import Reason, Refuse, RequestFacts, ServerRules
 from gateway.core.signin import LoginRules, Method
 from gateway.doors.answers import Answer, style
+from gateway.doors.auth.account import AccountPages
 from gateway.doors.auth.desk import Desk
 from gateway.doors.auth.login import LoginPage
 from gateway.doors.auth.outcome import Body, Endpoint, Endpoints, Outcome, refused_by
 from gateway.doors.auth.password import Passwords
+from gateway.doors.auth.password_reset import PasswordReset
+from gateway.doors.auth.password_rules import PasswordRules
 from gateway.doors.auth.session import OwnSession
 from gateway.sessions import Sessions
 from gateway.tasks import Tasks
@@ -29,7 +32,7 @@ class SignIn:
         self._server = server
         desk = Desk(sessions, login, server, tasks, clock, Allowances(capacity=20_000))
         self._endpoints: dict[str, dict[str, Endpoint]] = {"style.css": {"GET": _style}}
-        for endpoints in chain((OwnSession(desk).endpoints, LoginPage(desk).endpoints), _offered(desk)):
+        for endpoints in chain(_always(desk), _offered(desk)):
             for path, methods in endpoints.items():
                 self._endpoints.setdefault(path, {}).update(methods)
 
@@ -50,10 +53,18 @@ class SignIn:
             return Outcome(refused_by(fault))
 
 
+def _always(desk: Desk) -> Iterator[Endpoints]:
+    yield OwnSession(desk).endpoints
+    yield AccountPages(desk).endpoints
+    yield LoginPage(desk).endpoints
+
+
 def _offered(desk: Desk) -> Iterator[Endpoints]:
     """The endpoints of the methods that the route file offers."""
     if desk.login.offers(Method.PASSWORD):
-        yield Passwords(desk).endpoints
+        rules = PasswordRules(desk)
+        yield Passwords(desk, rules).endpoints
+        yield PasswordReset(desk, rules).endpoints
 
 
 async def _style(facts: RequestFacts, body: Body) -> Outcome:

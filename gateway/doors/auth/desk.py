@@ -6,7 +6,7 @@ programs a problem document. Nothing here tells whether an account exists (T-19)
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.clock import Clock
@@ -31,7 +31,7 @@ from gateway.core.model import (
 )
 from gateway.core.redirects import safe_return
 from gateway.core.signin import LoginRules
-from gateway.doors.answers import Answer, as_json, html
+from gateway.doors.answers import Answer, as_json, html, login_location
 from gateway.doors.auth.outcome import Outcome, goes_to, is_from_browser, refused_by, wants_page
 from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
 from gateway.renewals import Renewed
@@ -62,6 +62,30 @@ class Problem:
 FINE = Problem()
 Again = Callable[[Problem], Answer]
 """Shows the page again that the form came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Somebody signed in. refresh_raw, refresh: the newest refresh token, raw and verified."""
+
+    caller: Caller
+    refresh_raw: str = field(repr=False)
+    refresh: RefreshToken
+
+    @property
+    def subject(self) -> str:
+        return self.refresh.subject
+
+    async def cookies(self) -> tuple[tuple[bytes, ...], Callable[[], None]]:
+        """What a renewal on the way sets, and what to call once it has been written."""
+        return await cookies_of(self.caller)
+
+
+async def cookies_of(caller: Caller) -> tuple[tuple[bytes, ...], Callable[[], None]]:
+    """What a renewal sets, and what to call once it has been written."""
+    if caller.set_cookies is None:
+        return (), lambda: None
+    return await caller.set_cookies.settled(), caller.set_cookies.written
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +129,23 @@ class Desk:
     async def refresh_token(self, facts: RequestFacts) -> tuple[str, RefreshToken] | Reason:
         found = self.credentials(facts)
         return found if isinstance(found, Reason) else await self.sessions.refresh_token(found)
+
+    async def signed_in(self, facts: RequestFacts) -> "Here | Outcome":
+        """Whoever is signed in, with the newest refresh token; else the way to sign in, or a refusal for programs."""
+        caller = await self.caller(facts)
+        if isinstance(caller.who, Reason):
+            return self._to_sign_in(facts, caller.who)
+        found = await self.refresh_token(facts)
+        if isinstance(found, Reason):
+            return self._to_sign_in(facts, found)
+        raw, token = await self.sessions.renewals.newest(*found)
+        return Here(caller, raw, token)
+
+    def _to_sign_in(self, facts: RequestFacts, reason: Reason) -> Outcome:
+        if not wants_page(facts) or reason.status != 401:
+            return Outcome(Refuse(reason))
+        place = login_location(self.login.url, self.public_url(facts), facts)
+        return Outcome(Answer(303, (b"Location: " + place.encode("ascii"), b"Cache-Control: no-store")))
 
     # --- asking Descope ---------------------------------------------------------------------------------------------
 
@@ -157,6 +198,17 @@ class Desk:
         busy = isinstance(fault, IdentityProviderBusy)
         sentence = "Sign-in is busy just now." if busy else "Sign-in cannot be reached just now."
         return Outcome(again(Problem(refuse.status, sentence, refuse.retry_after_s)))
+
+    async def replaced(self, outcome: Renewed | Reason, token: RefreshToken) -> Outcome:
+        """The answer to whoever asked for the session to be renewed, and got it or not."""
+        if isinstance(outcome, Reason):
+            return Outcome(Refuse(outcome))
+        if self.sessions.verifier.standing(outcome.refresh) is not None:
+            return Outcome(Refuse(Reason.SESSION_REVOKED))  # signed out while this ran
+        receipt = self.sessions.renewals.receipt(token)
+        cookies = await receipt.settled() or self.sessions.renewals.cookie_lines(outcome)
+        about = about_identity(outcome.identity)
+        return Outcome(as_json(200, about), cookies, receipt.written, outcome.identity.subject)
 
     # --- a session begins -------------------------------------------------------------------------------------------
 

@@ -3,9 +3,8 @@
 from gateway.core.credentials import cleared_cookies
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import Identity, Reason, Refuse, RequestFacts
-from gateway.doors.auth.desk import Desk
+from gateway.doors.auth.desk import Desk, cookies_of
 from gateway.doors.auth.outcome import Body, Endpoints, Outcome, goes_to, read_query
-from gateway.doors.auth.session import cookies_of
 from gateway.sessions import Caller
 
 # What the sign-in page must not take for stale: the refresh token beside it may be as good as ever.

@@ -1,16 +1,14 @@
 """A session's own endpoints: who am I, renew, another tenant, sign out here and everywhere, and the way to sign in."""
 
 import asyncio
-from collections.abc import Callable
 
 from gateway.core.credentials import cleared_cookies
 from gateway.core.errors import IdentityProviderError
 from gateway.core.limits import whole_seconds
-from gateway.core.model import Reason, RefreshToken, Refuse, RequestFacts
+from gateway.core.model import Reason, Refuse, RequestFacts
 from gateway.doors.answers import Answer, as_json
-from gateway.doors.auth.desk import Desk, about_identity
-from gateway.doors.auth.outcome import Body, Endpoints, Outcome, goes_to, read_form, refused_by, wants_page
-from gateway.renewals import Renewed
+from gateway.doors.auth.desk import Desk, about_identity, cookies_of
+from gateway.doors.auth.outcome import Body, Endpoints, Outcome, refused_by, wants_page
 from gateway.sessions import Caller
 
 
@@ -21,7 +19,6 @@ class OwnSession:
         self.endpoints: Endpoints = {
             "me": {"GET": self._me},
             "refresh": {"POST": self._refresh},
-            "tenant": {"POST": self._tenant},
             "logout": {"POST": self._logout},
             "logout-all": {"POST": self._logout_all},
         }
@@ -38,34 +35,7 @@ class OwnSession:
         if isinstance(found, Reason):
             return Outcome(Refuse(found))
         outcome = await self._sessions.renewed(*found)
-        return await self._replaced(outcome, found[1])
-
-    async def _tenant(self, facts: RequestFacts, body: Body) -> Outcome:
-        form = await read_form(facts, body)
-        if isinstance(form, Refuse):
-            return Outcome(form)
-        tenant = form.text("tenant")
-        if not tenant:
-            return Outcome(Refuse(Reason.BAD_REQUEST, detail="The field tenant is needed."))
-        found = await self._desk.refresh_token(facts)
-        if isinstance(found, Reason):
-            return Outcome(Refuse(found))
-        outcome = await self._sessions.with_tenant(tenant, *found)
-        replaced = await self._replaced(outcome, found[1])
-        if isinstance(outcome, Renewed) and wants_page(facts):
-            rd = self._desk.back(form.text("rd"))
-            return Outcome(goes_to(rd), replaced.cookies, replaced.written, replaced.subject)
-        return replaced
-
-    async def _replaced(self, outcome: Renewed | Reason, token: RefreshToken) -> Outcome:
-        if isinstance(outcome, Reason):
-            return Outcome(Refuse(outcome))
-        if self._sessions.verifier.standing(outcome.refresh) is not None:
-            return Outcome(Refuse(Reason.SESSION_REVOKED))  # signed out while this ran
-        receipt = self._sessions.renewals.receipt(token)
-        cookies = await receipt.settled() or self._sessions.renewals.cookie_lines(outcome)
-        about = about_identity(outcome.identity)
-        return Outcome(as_json(200, about), cookies, receipt.written, outcome.identity.subject)
+        return await self._desk.replaced(outcome, found[1])
 
     async def _logout(self, facts: RequestFacts, body: Body) -> Outcome:
         return await self._sign_out(facts, everywhere=False)
@@ -98,13 +68,6 @@ class OwnSession:
         if wants_page(facts):
             return Outcome(self._desk.page("signed_out.html", login_url=self._desk.login.url), cleared)
         return Outcome(Answer(204, (b"Cache-Control: no-store",)), cleared)
-
-
-async def cookies_of(caller: Caller) -> tuple[tuple[bytes, ...], Callable[[], None]]:
-    """What a renewal sets, and what to call once it has been written."""
-    if caller.set_cookies is None:
-        return (), lambda: None
-    return await caller.set_cookies.settled(), caller.set_cookies.written
 
 
 def _wait_s(caller: Caller) -> int | None:
