@@ -1090,6 +1090,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
             ["https://a.com", "add a.com"],
             id="a public URL whose host is not accepted",
         ),
+        pytest.param(
+            text(limits="{}", routes="- {id: §mine, match: {path: /y}, upstream: legacy}", route="auth: public")
+            + "login: {sign_up: true}\n",
+            ["'mine'", "anybody can make an account"],
+            id="sign-up with a route that asks for a session only",
+        ),
     ],
 )
 def test_a_doubt_is_a_warning_at_its_place(written: str, told: list[str]) -> None:

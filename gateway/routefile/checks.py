@@ -242,6 +242,19 @@ def warn_of_unused(reading: Reading, kind: str, used: Iterable[str], remedy: str
             reading.warn((kind, name), f"no route uses it; {remedy}", key=True)
 
 
+def warn_of_open_sign_up(reading: Reading, pieces: Iterable[Piece[Route]]) -> None:
+    """Where anybody may make an account, a session alone proves nothing but that."""
+    for piece in pieces:
+        asked = piece.spec.require
+        is_particular = asked is not None and (asked.roles or asked.permissions or asked.tenant or asked.claims)
+        if piece.spec.auth in ("session", "any") and not is_particular:
+            reading.warn(
+                (*piece.loc, "id"),
+                f"anybody can make an account (login.sign_up) and come in here: route {piece.spec.id!a} asks for no "
+                "role, permission, tenant or claim",
+            )
+
+
 def warn_of_spellings(reading: Reading, word: str, names: Iterable[tuple[str, Loc]]) -> None:
     """Roles and permissions are told apart by case, so two spellings of one are nearly always a slip."""
     first: dict[str, str] = {}

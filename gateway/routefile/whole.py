@@ -18,6 +18,7 @@ from gateway.routefile.checks import (
     is_local,
     server_doubts,
     server_faults,
+    warn_of_open_sign_up,
     warn_of_spellings,
     warn_of_unused,
 )
@@ -88,6 +89,8 @@ class WholeFile:
         table = self._table(pieces, defaults, upstreams, limits)
         expectations = tuple(self._expectations())
         self._doubts(pieces, defaults, server_rules)
+        if login is not None and login.spec.sign_up:
+            warn_of_open_sign_up(reading, pieces)
         # A section is None only where a problem has been told of it.
         if reading.problems or not (
             descope and server_rules and login and refresh and access_keys and shutdown and table
