@@ -1,6 +1,7 @@
 """Requests read in one piece: the same as aiohttp reads them, or left to it; and the order of replies."""
 
 import asyncio
+import gc
 import socket
 from typing import Any
 
@@ -14,8 +15,11 @@ from hypothesis import strategies as some
 
 from gateway.core.facts import HeaderBlock, gather, read_block
 from gateway.core.model import HeadLimits, Reason, RequestFacts, ServerRules
+from gateway.doors.client import Client
 from gateway.doors.listener import Head, Reader
 from tests.conftest import LOOPBACK, House, Seen, read_body
+from tests.wire.raw import opened
+from tests.wire.services import until
 
 LIMITS = HeadLimits()
 TOKEN = some.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=8).map(str.encode)
@@ -256,3 +260,25 @@ async def test_a_caller_whose_headers_are_known_is_decided_on_anew(house: House)
     refused = await house.get("/admin/x", headers=ada)
 
     assert refused.status == 401
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [GET % 1, b"POST /public/post HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"],
+    ids=["served at once", "with a body"],
+)
+async def test_a_request_that_is_over_leaves_nothing_for_the_collector(house: House, request_bytes: bytes) -> None:
+    def under_way() -> int:
+        return sum(isinstance(thing, Client) for thing in gc.get_objects())
+
+    async with opened(house.url.port) as (reader, writer):
+        gc.collect()
+        before = under_way()
+        gc.disable()
+        try:
+            for _ in range(2):
+                writer.write(request_bytes)
+                await reader.readuntil(b"ok")
+            await until(lambda: under_way() == before)
+        finally:
+            gc.enable()

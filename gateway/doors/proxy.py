@@ -181,8 +181,12 @@ class ProxyDoor:
     async def serve(self, request: Request) -> web.StreamResponse:
         """Serve any request, whatever happens."""
         visit = _Visit(self, request.head, request.wire, request.content, Record(self._next_id()))
-        request.wire.serving = visit
-        return Written(keep_alive=await self._guarded(visit, lambda: self._serve(visit, self._begin(visit))))
+        wire = request.wire
+        wire.serving = visit
+        try:
+            return Written(keep_alive=await self._guarded(visit, lambda: self._serve(visit, self._begin(visit))))
+        finally:
+            wire.serving = None
 
     def unreadable(self, request: Request, too_large: bool) -> None:
         """Answer what could not even be parsed, without a word of what it said."""
