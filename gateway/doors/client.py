@@ -26,12 +26,12 @@ from gateway.upstream import BodyBroken
 class Client:
     """Implements `upstream.ClientSide` for one request, but for what only the door knows: the reply, and its stream."""
 
-    __slots__ = ("begun", "body", "body_length", "expects", "has_body", "http10", "wire", "written")
+    __slots__ = ("body", "body_length", "expects", "has_body", "http10", "wire", "written")
 
     def __init__(self, wire: Wire, body: StreamReader) -> None:
         self.wire = wire
         self.body = body
-        self.http10 = self.begun = self.has_body = self.expects = False
+        self.http10 = self.has_body = self.expects = False
         self.body_length: int | None = None
         self.written = 0
 
@@ -46,6 +46,11 @@ class Client:
         elif b"transfer-encoding" in named:
             self.has_body = True
         self.expects = b"expect" in named and expects_continue(facts)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has been sent anything of its reply."""
+        return self.written > 0
 
     async def read(self, idle_s: float) -> bytes:
         try:
@@ -62,12 +67,10 @@ class Client:
             self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def write(self, data: bytes) -> None:
-        self.begun = True
         self.written += len(data)
         self.wire.write(data)
 
     def send(self, data: bytes) -> None:
-        self.begun = True
         self.written += len(data)
         self.wire.send(data)
 
