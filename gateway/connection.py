@@ -268,17 +268,17 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.any_byte = True
-        # Counted before it is parsed, for an endless reason, value or trailer is only told once it has ended.
         self._bytes_beside_body += len(data)
-        if self._bytes_beside_body > HEAD_BYTES + BUFFERED_BYTES:
-            self.fail(UpstreamBadReply("the reply's head or trailer is too large"))
-            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.tail += data[upgrade.args[0] :]
         except httptools.HttpParserError:
             self.fail(UpstreamBadReply("the reply is not HTTP"))
+            return
+        # The parser tells nothing of a reason, value or trailer before it has ended, and some never end.
+        if self._bytes_beside_body > HEAD_BYTES and not self.complete:
+            self.fail(UpstreamBadReply("the reply's head or trailer is too large"))
             return
         self._wake()
 
@@ -324,7 +324,8 @@ class Connection(asyncio.Protocol):
         if not 101 <= status <= 599 or (status == 101 and not self._upgrade):
             self.fail(UpstreamBadReply("the reply has a status that nobody asked for"))
             return
-        if len(self.headers) > HEAD_LINES:
+        # What has come may be body for the most part: the head is only measured where it can be too large.
+        if len(self.headers) > HEAD_LINES or (self._bytes_beside_body > HEAD_BYTES and self._head_bytes > HEAD_BYTES):
             self.fail(UpstreamBadReply("the reply's head is too large"))
             return
         self._read_framing()
@@ -335,6 +336,10 @@ class Connection(asyncio.Protocol):
         if not self.has_body:
             self.keep_alive = status != 101 and self._parser.should_keep_alive()
             self.complete = True
+
+    @property
+    def _head_bytes(self) -> int:
+        return len(self.reason) + sum(len(name) + len(value) + 4 for _, name, value in self.headers)
 
     def _read_framing(self) -> None:
         for lower, _, value in self.headers:

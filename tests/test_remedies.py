@@ -34,6 +34,7 @@ from gateway.revocations import Revocations
 from gateway.tasks import Tasks
 from gateway.upstream import ClientSide, _reply_head, _request_head
 from tests.conftest import LOOPBACK, House, OpenHouse, Seen, cookie_header, reason_of, set_cookies
+from tests.wire.raw import opened, read_reply
 
 EXPIRY_S = 700  # the seed's sessions live ten minutes
 ADA, BOB = "U2ada", "U2bob"
@@ -775,6 +776,27 @@ async def test_t18_a_replys_head_is_bounded(house: House, lines: bytes) -> None:
     reply = await house.get("/public/x")
 
     assert (reply.status, reason_of(reply)) == (502, "upstream_bad_reply")
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 100_000], ids=["no body", "a body"])
+@pytest.mark.parametrize(
+    ("head_bytes", "status"),
+    [pytest.param(256 * 1024 - 100, 200, id="as large as may be"), pytest.param(256 * 1024 + 100, 502, id="larger")],
+)
+async def test_t18_a_replys_head_may_have_256_kib_whatever_comes_behind_it(
+    house: House, head_bytes: int, status: int, body: bytes
+) -> None:
+    lines = b"".join(b"X-%d: %b\r\n" % (n, b"a" * 6000) for n in range(40))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(body) + lines
+    filled = b"Y: %b\r\n\r\n" % (b"a" * (head_bytes - len(head) - 7))
+    house.upstream.reply = head + filled + body
+
+    async with opened(house.url.port) as (reader, writer):
+        writer.write(b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n")
+        reply, _ = await read_reply(reader, b"GET")
+
+    assert reply.status == status
+    assert status != 200 or reply.body == body
 
 
 @asynccontextmanager
