@@ -94,7 +94,9 @@ class Pool:
             if idle_s >= rested_s or idle_s >= self._keep_alive_s:
                 idle[connection] = None  # left for another request, or for the sweep
                 return None
-            if connection.is_open and not connection.spoilt:
+            transport = connection.transport
+            # A socket whose end has been read closes first; only then is the connection told that it is lost.
+            if transport is not None and not transport.is_closing() and not connection.spoilt:
                 place.busy += 1
                 self._balance.turn = place.following
                 self._taken += 1

@@ -252,7 +252,10 @@ class Exchange:
         connection.begin(head_only=self._method == "HEAD", upgrade=False)
         connection.on_reply = self._replied
         self._upstreams.deadlines.add(self, self._timeouts.response_s)
-        connection.send(self._request, self._upstreams.outbox)
+        try:
+            connection.send(self._request, self._upstreams.outbox)
+        except UpstreamError as err:
+            connection.fail(err)  # as if it had been found out a moment later: `finish` will meet it
         return True
 
     def _replied(self) -> None:

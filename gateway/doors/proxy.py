@@ -172,6 +172,8 @@ class ProxyDoor:
         try:
             rest = self._without_waiting(visit)
         except Exception as err:  # noqa: BLE001  # the outermost of all: a bug of ours is a 500, never a forward
+            if visit.exchange is not None:
+                visit.exchange.close()
             self._over(visit, self._failed(visit, err))
             return visit
         if rest is not None:

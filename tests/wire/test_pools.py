@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +12,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
+from gateway.connection import Connection, Stale
 from gateway.core.errors import UpstreamBusy, UpstreamUnreachable
 from gateway.core.model import ConnectionRules, RetryRules, Upstream
 from gateway.pool import Pool, Pooled
@@ -337,6 +340,71 @@ async def test_a_connection_that_the_service_closes_while_idle_is_known_at_once(
 
         await until(lambda: pool.idle == 0)
         assert is_at_rest(pool)
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("head", [b"GET /x HTTP/1.1", b"POST /x HTTP/1.1\r\nContent-Length: 0"], ids=["GET", "POST"])
+async def test_a_connection_that_closes_as_a_request_comes_is_not_taken(
+    built: OpenHouse, head: bytes, is_reset: bool
+) -> None:
+    request = head + b"\r\nHost: h\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    with socket.create_server((LOOPBACK, 0)) as service, socket.socket() as client:
+        service.setblocking(False)
+        client.setblocking(False)
+        top = f"  pooled: {{url: 'http://{LOOPBACK}:{service.getsockname()[1]}'}}"
+        async with built(routes=ROUTES, top=top) as house:
+            async with asyncio.timeout(5):
+                await loop.sock_connect(client, (LOOPBACK, house.url.port))
+                for _ in range(4):
+                    # In one turn of the gateway's loop: the end of its connection, then the request.
+                    client.send(request)
+                    connection, _ = await loop.sock_accept(service)
+                    await loop.sock_recv(connection, 65536)
+                    await loop.sock_sendall(connection, OK)
+                    assert (await loop.sock_recv(client, 65536)).startswith(b"HTTP/1.1 200 ")
+                    if is_reset:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+
+            pool = pool_of(house)
+            await until(lambda: is_at_rest(pool))
+            assert (pool.repeats, pool.repeats_refused) == (0, 0)
+
+
+async def test_a_fault_while_a_request_is_sent_at_once_leaves_nothing_behind(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    assert (await house.get("/public/x")).status == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "send", send)
+        broken = await house.get("/public/x")
+
+    assert (broken.status, reason_of(broken)) == (500, "internal_error")
+    assert is_at_rest(pool_of(house, "legacy"))
+    assert not house.gateway.upstreams.deadlines._waiting
+    assert (await house.get("/public/x")).status == 200
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
+async def test_a_connection_that_is_found_closed_while_a_request_is_sent_is_the_upstreams_fault(
+    house: House, monkeypatch: pytest.MonkeyPatch, method: str, status: int
+) -> None:
+    def send(*_: object) -> None:
+        raise Stale("the connection was closed")
+
+    assert (await house.get("/public/x")).status == 200
+    monkeypatch.setattr(Connection, "send", send)
+    reply = await house.send(method, "/public/x")
+
+    assert reply.status == status
+    assert status == 200 or reason_of(reply) == "upstream_bad_reply"
+    assert len(house.upstream.seen) == (2 if status == 200 else 1)
+    await until(lambda: is_at_rest(pool_of(house, "legacy")))
+    assert not house.gateway.upstreams.deadlines._waiting
 
 
 # --- what holds a place -----------------------------------------------------------------------------------------------
