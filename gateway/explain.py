@@ -1,6 +1,6 @@
 """What would happen to a request, and why: the gate's own questions, asked of a request that nobody sent.
 
-Pure: a route file and a caller in, an account for people out. It goes the way of `gate.judge` with the same core, but
+Pure: a route file and a caller in, an account for people out. It goes the way of `gate` with the same core, but
 for what depends on other requests (limits, holds) and on who sent it: requests are judged as sent by the site itself.
 """
 

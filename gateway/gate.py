@@ -83,13 +83,11 @@ class Gate:
         self._table = table
         self._matched.clear()
 
-    async def judge(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict:
-        """Decide on one request; never raises for anything that Descope or a client does."""
-        verdict = self.judge_at_once(facts, is_upgrade=is_upgrade)
-        return verdict if isinstance(verdict, Verdict) else await self.settle(verdict)
-
     def judge_at_once(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict | Unsettled:
-        """Decide on one request as far as that goes without waiting; what is not settled goes on to `settle`."""
+        """Decide on one request as far as that goes without waiting; what is not settled goes on to `settle`.
+
+        Neither raises for anything that Descope or a client does.
+        """
         place = (facts.host, facts.method, facts.target.path)
         match = self._matched.get(place) or self._match(place, facts)
         if match is None:

@@ -97,7 +97,6 @@ class Relayed:
     sent_bytes: int = 0
     received_bytes: int = 0
     keep_alive: bool = True
-    tunnelled: bool = False
     upstream_s: float = 0.0
 
 
@@ -475,7 +474,6 @@ class Exchange:
         self._client.write(_reply_head(connection, lines))
         self.relayed.status = 101
         self.relayed.keep_alive = False
-        self.relayed.tunnelled = True
         await self._client.tunnel(connection, self._upstreams.tasks)
         return self.relayed
 

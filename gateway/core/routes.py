@@ -113,7 +113,7 @@ def _find(node: _Node, segments: tuple[str, ...], at: int) -> _Place | None:
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """Every route of a route file, ready to be matched. Made by `compile_routes`; never changed, only replaced."""
+    """Every route of a route file, ready to be matched. Made by `compile_or_flaws`; never changed, only replaced."""
 
     routes: tuple[Route, ...]
     _exact: Mapping[str, _Node] = field(repr=False, compare=False)
@@ -192,16 +192,8 @@ class Flaw:
     sentence: str
 
 
-def compile_routes(routes: Sequence[Route]) -> RouteTable | tuple[str, ...]:
-    """A table of these routes, or every problem that they have, one sentence each."""
-    compiled = compile_or_flaws(routes)
-    if isinstance(compiled, RouteTable):
-        return compiled
-    return tuple(flaw.sentence for flaw in compiled)
-
-
 def compile_or_flaws(routes: Sequence[Route]) -> RouteTable | tuple[Flaw, ...]:
-    """As `compile_routes`, with the problems as values that say which route and which part of it they lie in."""
+    """A table of these routes, or every problem that they have, with the route and the part of it that it lies in."""
     flaws: list[Flaw] = []
     exact: dict[str, _Node] = {}
     suffixes: dict[str, _Node] = {}
