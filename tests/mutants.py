@@ -2551,7 +2551,7 @@ journeys are as many as there are
 - surplus = kept[: max(len(kept) - AT_MOST + 1, 0)]
 + surplus = kept[:0]
 
-## doors/listener.py
+## doors/reader.py
 @ tests/test_listener.py
 
 an empty line may stand before a request
@@ -2562,13 +2562,16 @@ several requests in one piece are one
 - if self._begun != 1 or self._ended != 1 or
 + if
 
-a request may be read in the middle of another
-- elif not (self._is_between and data.endswith(_END_OF_HEAD) and self._taken(data)):
-+ elif not (data.endswith(_END_OF_HEAD) and self._taken(data)):
-
 one version's headers are read as the other's
 - known = self._rests.get((rest, version), now_s)
 + known = self._rests.get((rest, (1, 1)), now_s)
+
+## doors/listener.py
+@ tests/test_listener.py
+
+a request may be read in the middle of another
+- elif not (self._is_between and data.endswith(_END_OF_HEAD) and self._taken(data)):
++ elif not (data.endswith(_END_OF_HEAD) and self._taken(data)):
 
 the next request is judged before the last is answered
 - if self.is_busy:

@@ -86,6 +86,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("streams",),
     (
         "doors/answers",
+        "doors/reader",
         "doors/listener",
         "doors/client",
         "doors/faults",

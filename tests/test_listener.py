@@ -16,7 +16,7 @@ from hypothesis import strategies as some
 from gateway.core.facts import HeaderBlock, gather, read_block
 from gateway.core.model import HeadLimits, Reason, RequestFacts, ServerRules
 from gateway.doors.client import Client
-from gateway.doors.listener import Head, Reader
+from gateway.doors.reader import Head, Reader
 from tests.conftest import LOOPBACK, House, Seen, read_body
 from tests.wire.raw import opened
 from tests.wire.services import until

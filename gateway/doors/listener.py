@@ -11,7 +11,6 @@ import logging
 import time
 from typing import Any, Protocol, cast
 
-import httptools
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
@@ -19,9 +18,9 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.core.facts import HeaderBlock, read_block
-from gateway.core.memory import Memory
-from gateway.core.model import HeadLimits, Reason, noun
+from gateway.core.facts import read_block
+from gateway.core.model import HeadLimits
+from gateway.doors.reader import Head, Reader
 from gateway.outbox import Outbox
 
 _KEEP_ALIVE_S = 75.0
@@ -29,22 +28,7 @@ _LINGER_S = 1.0
 _ENDING_S = 0.1
 _HALF_CLOSED_S = 2.0
 _SENT_LATER_BYTES = 16 * 1024
-_KEPT_BYTES = 8 * 1024 * 1024  # of header blocks in one generation, what follows from them included
 _END_OF_HEAD = b"\r\n\r\n"
-_ONCE = frozenset(b"content-type content-location content-range etag max-forwards server user-agent".split())
-_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
-
-
-@noun
-class Head:
-    """A request's head as it was parsed, nothing decoded. is_last: the connection ends with this request."""
-
-    method: str
-    raw_target: bytes
-    version: tuple[int, int]
-    block: HeaderBlock | Reason
-    is_last: bool
-    asks_upgrade: bool = False
 
 
 class Request(web.BaseRequest):
@@ -98,85 +82,6 @@ class Door(Protocol):
 
     def unreadable(self, request: Request, too_large: bool) -> None:
         """Answer what could not be parsed."""
-
-
-class Reader:
-    """Reads a request that came whole, alone and without a body, through httptools; leaves everything else alone.
-
-    Most callers send the same headers with every request, and ask for the same targets again. What the parser made of
-    either is remembered by their very bytes, so that it need not be asked again. One reader serves all connections.
-    """
-
-    def __init__(self, limits: HeadLimits) -> None:
-        self.limits = limits
-        self._firsts: Memory[bytes, tuple[str, bytes, tuple[int, int]]] = Memory()
-        self._rests: Memory[tuple[bytes, tuple[int, int]], tuple[HeaderBlock, bool]] = Memory(most_bytes=_KEPT_BYTES)
-        self._renew()
-
-    def _renew(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
-        self._begun = self._ended = 0
-        self._is_last = False
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-
-    def read(self, data: bytes, now_s: float) -> Head | None:
-        """The head, where `data` is one request and nothing else; None where aiohttp shall read it."""
-        first, _, rest = data.partition(b"\r\n")
-        line = self._firsts.get(first, now_s)
-        if line is not None:
-            method, target, version = line
-            known = self._rests.get((rest, version), now_s)
-            if known is not None:
-                return Head(method, target, version, known[0], known[1])
-        return self._parsed(data, first, rest, now_s)
-
-    def _parsed(self, data: bytes, first: bytes, rest: bytes, now_s: float) -> Head | None:
-        self._begun = self._ended = 0
-        self._target = b""
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._renew()
-            return None
-        parser, headers = self._parser, tuple(self._headers)
-        # As many lines as headers, or one of them is folded: parsers join such a one each in its own way.
-        if self._begun != 1 or self._ended != 1 or data.count(b"\n") != len(headers) + 2:
-            self._renew()
-            return None
-        self._headers.clear()
-        method, target, is_last = parser.get_method().decode("latin-1"), self._target, self._is_last
-        version = _VERSIONS.get(parser.get_http_version(), (0, 0))
-        block = read_block(headers, self.limits)
-        if not isinstance(block, Reason):
-            if any(len(values) > 1 and name in _ONCE for name, values in block.named.items()):
-                self._renew()
-                return None  # aiohttp refuses such a request, and so it is refused however it came
-            if self._firsts.get(first, now_s) is None:
-                self._firsts.keep(first, (method, target, version), 2 * len(first), now_s)
-            if self._rests.get((rest, version), now_s) is None:
-                self._rests.keep((rest, version), (block, is_last), 3 * len(rest), now_s)
-        if is_last:
-            self._renew()
-        return Head(method, target, version, block, is_last)
-
-    # what httptools calls
-
-    def on_message_begin(self) -> None:
-        self._begun += 1
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value.rstrip(b" \t")))  # RFC 9110 section 5.5; llhttp leaves what is behind
-
-    def on_body(self, _body: bytes) -> None:
-        self._begun = 2
-
-    def on_message_complete(self) -> None:
-        self._ended += 1
-        self._is_last = not self._parser.should_keep_alive()
 
 
 class Wire(RequestHandler):

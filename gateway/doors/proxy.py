@@ -36,7 +36,8 @@ from gateway.doors.auth.desk import PREFIX
 from gateway.doors.auth.outcome import BODY_BYTES
 from gateway.doors.client import Client, Tunnel, expects_continue, write_reply
 from gateway.doors.faults import reason_of, traced
-from gateway.doors.listener import Head, Request, Wire, Written
+from gateway.doors.listener import Request, Wire, Written
+from gateway.doors.reader import Head
 from gateway.doors.signin import SignIn
 from gateway.endings import EventsEnding
 from gateway.gate import Gate, Unsettled, Verdict
