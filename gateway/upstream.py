@@ -5,99 +5,25 @@ has begun, a broken upstream ends the client's connection, so that nobody takes 
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
+from gateway.clientside import BodyBroken, BodyTooLarge, BrokenOff, ClientSide, Relayed
 from gateway.clock import Clock
 from gateway.connection import Connection, Stale
-from gateway.core.errors import GatewayError, UpstreamBadReply, UpstreamError, UpstreamTimeout
+from gateway.core.errors import UpstreamBadReply, UpstreamError, UpstreamTimeout
 from gateway.core.headers import Lines
 from gateway.core.model import Admit, Timeouts, Upstream
-from gateway.endings import EventsEnding
+from gateway.deadlines import Deadlines
+from gateway.heads import chunk, reply_head, request_head
 from gateway.health import Checks
 from gateway.outbox import Outbox
 from gateway.pool import HOWEVER_RESTED_S, Pool
 from gateway.tasks import Tasks
 
 _WHILE_SENDING_S = 86_400.0  # the client's own pace is bounded by `timeouts.idle`, not by the wait for a reply
-_LOOKED_THROUGH_S = 0.1
 _RESTED_S = 1.0  # a request that may not be repeated takes no connection that the service may be about to close
-_BREAK = re.compile("[\r\n\0]")
-_ANNOUNCE_NO_BODY = frozenset({"POST", "PUT", "PATCH"})
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-
-
-class BodyTooLarge(GatewayError):
-    """The request's body is larger than its route allows."""
-
-
-class BrokenOff(GatewayError):
-    """The upstream broke off after its reply had begun; `relayed` tells how far it went."""
-
-    def __init__(self, relayed: "Relayed", cause: UpstreamError) -> None:
-        super().__init__(str(cause))
-        self.relayed = relayed
-
-
-class BodyBroken(GatewayError):
-    """The request's body is not what its head promised, or stopped coming."""
-
-
-class ClientSide(Protocol):
-    """The client, as the upstream's side needs it."""
-
-    http10: bool
-    body_length: int | None  # None where there is a body: chunked
-    has_body: bool
-
-    def replied(self) -> None:
-        """The reply to what `Exchange.start_at_once` sent has begun to come, or never will."""
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection may serve another request after this one; asked when the reply begins."""
-
-    async def read(self, idle_s: float) -> bytes:
-        """The next piece of the body, b"" at its end; raises BodyBroken."""
-
-    def ask_for_body(self) -> None:
-        """Send `100 Continue` if the client waits for it."""
-
-    def write(self, data: bytes) -> None:
-        """Raises ConnectionError once the client has gone."""
-
-    def send(self, data: bytes) -> None:
-        """As `write`, at the end of this turn of the event loop; for what needs no `drain`."""
-
-    async def drain(self, idle_s: float) -> None:
-        """Wait until the client has taken most of what was written; raises ConnectionError if it takes nothing."""
-
-    def reply_lines(self, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
-        """Header lines of the reply that has come over a connection, framing left out."""
-
-    @property
-    def events(self) -> EventsEnding | None:
-        """How the reply is to be ended, once `reply_lines` has been called for an event stream."""
-
-    def abort(self) -> None:
-        """End the client's connection at once."""
-
-    def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
-        """Hand the client's bytes to `connection` from now on, and back; done when either side has ended."""
-
-
-@dataclass(slots=True)
-class Relayed:
-    """How an exchange went, for the log. status 0: no reply had begun."""
-
-    status: int = 0
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    keep_alive: bool = True
-    upstream_s: float = 0.0
 
 
 class Upstreams:
@@ -122,7 +48,7 @@ class Upstreams:
         is_upgrade: bool = False,
     ) -> "Exchange":
         """An exchange that has not begun. path: the request target to send. lines: without framing."""
-        head = _request_head(method, path, lines, client, is_upgrade=is_upgrade)
+        head = request_head(method, path, lines, client, is_upgrade=is_upgrade)
         return Exchange(self, admit, pool, client, method=method, request=head, is_upgrade=is_upgrade)
 
     def start(self, upstreams: Iterable[Upstream]) -> tuple[Pool, ...]:
@@ -140,53 +66,6 @@ class Upstreams:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
-
-
-def _request_head(method: str, path: str, lines: Lines, client: ClientSide, *, is_upgrade: bool) -> bytes:
-    first = f"{method} {path} HTTP/1.1"
-    # Every part was checked where it was made, the lines by `Lines`; this is the last place before the wire.
-    if not first.isprintable() and _BREAK.search(first):
-        raise ValueError("a line break inside the first line of the forwarded request")
-    framing = b""
-    if is_upgrade:
-        framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        if client.has_body:
-            raise ValueError("an upgrade with a body would be two requests")
-    elif client.has_body:
-        length = client.body_length
-        framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
-    elif method in _ANNOUNCE_NO_BODY:
-        framing = b"Content-Length: 0\r\n"
-    return b"".join((first.encode("latin-1"), b"\r\n", lines.text, framing, b"\r\n"))
-
-
-class Deadlines:
-    """When the replies that nobody's task waits for are overdue; looked through ten times a second.
-
-    A timer for each of them would cost as much as finding its route.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[Exchange, float] = {}
-        self._is_armed = False
-
-    def add(self, exchange: "Exchange", timeout_s: float) -> None:
-        self._waiting[exchange] = exchange.started_s + timeout_s
-        if not self._is_armed:
-            self._is_armed = True
-            loop = asyncio.get_running_loop()
-            loop.call_later(_LOOKED_THROUGH_S, self._look, loop)
-
-    def remove(self, exchange: "Exchange") -> None:
-        self._waiting.pop(exchange, None)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now_s = time.perf_counter()
-        for exchange in [exchange for exchange, due_s in self._waiting.items() if due_s <= now_s]:
-            exchange.overdue()
-        self._is_armed = bool(self._waiting)
-        if self._is_armed:
-            loop.call_later(_LOOKED_THROUGH_S, self._look, loop)
 
 
 class Exchange:
@@ -282,7 +161,7 @@ class Exchange:
         head, chunked = self._reply(connection, ())
         body = connection.taken()
         relayed.status, relayed.sent_bytes = connection.status, len(body)
-        self._client.send(head + (_chunk(body) + b"0\r\n\r\n" if chunked else body))
+        self._client.send(head + (chunk(body) + b"0\r\n\r\n" if chunked else body))
         return relayed
 
     async def finish(self) -> Relayed:
@@ -420,7 +299,7 @@ class Exchange:
         if connection.complete:
             body = connection.taken()
             relayed.sent_bytes = len(body)
-            client.write(head + (_chunk(body) + b"0\r\n\r\n" if chunked else body))
+            client.write(head + (chunk(body) + b"0\r\n\r\n" if chunked else body))
             await client.drain(self._timeouts.idle_s)
             return relayed
         client.write(head)
@@ -432,7 +311,7 @@ class Exchange:
             if events is not None and not (data := events.passing(data)):
                 break
             relayed.sent_bytes += len(data)
-            client.write(_chunk(data) if chunked else data)
+            client.write(chunk(data) if chunked else data)
             await client.drain(self._timeouts.idle_s)
         if chunked:
             client.write(b"0\r\n\r\n")
@@ -446,7 +325,7 @@ class Exchange:
         lines = self._client.reply_lines(connection, cookies)
         self.relayed.keep_alive = self._client.keep_alive and self._body_sent
         chunked = self._frame(connection, lines)
-        return _reply_head(connection, lines), chunked
+        return reply_head(connection, lines), chunked
 
     def _frame(self, connection: Connection, lines: list[bytes]) -> bool:
         """Add framing and connection lines; True where the body goes out in chunks."""
@@ -471,7 +350,7 @@ class Exchange:
 
     async def _tunnelled(self, connection: Connection, lines: list[bytes]) -> Relayed:
         lines += [b"Connection: Upgrade", b"Upgrade: websocket"]
-        self._client.write(_reply_head(connection, lines))
+        self._client.write(reply_head(connection, lines))
         self.relayed.status = 101
         self.relayed.keep_alive = False
         await self._client.tunnel(connection, self._upstreams.tasks)
@@ -491,16 +370,3 @@ class Exchange:
             self._upstreams.deadlines.remove(self)
         connection.spoilt = connection.spoilt or not self._body_sent
         self._pool.give_back(connection)
-
-
-def _reply_head(connection: Connection, lines: list[bytes]) -> bytes:
-    out = [b"HTTP/1.1 %d %b" % (connection.status, connection.reason), *lines]
-    head = b"\r\n".join(out) + b"\r\n\r\n"
-    # The parser refuses these; a value of ours could still carry one, and then half a header would be another's reply.
-    if head.count(b"\n") != len(out) + 1 or head.count(b"\r") != len(out) + 1 or b"\0" in head:
-        raise UpstreamBadReply("a line break inside a header of the reply")
-    return head
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

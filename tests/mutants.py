@@ -2753,6 +2753,20 @@ an upstream fills our memory
 - self.transport.pause_reading()
 + pass
 
+## heads.py
+
+a line break may stand in a forwarded header
+@ REMEDIES::test_t08_no_head_with_a_line_break_inside_is_written
+- if not first.isprintable() and _BREAK.search(first):
++ if False:
+
+a line break may stand in a reply's header
+@ REMEDIES::test_t08_no_head_with_a_line_break_inside_is_written
+- if head.count(b"\n") != len(out) + 1 or head.count(b"\r") != len(out) + 1 or b"\0" in head:
+-         raise UpstreamBadReply
++ if False:
++         raise UpstreamBadReply
+
 ## upstream.py
 
 a connection whose body was not sent whole serves on
@@ -2774,18 +2788,6 @@ a body in chunks may be of any size
 @ WIRE::test_a_body_over_the_routes_limit_is_413
 - if self.relayed.received_bytes > limit:
 + if False:
-
-a line break may stand in a forwarded header
-@ REMEDIES::test_t08_no_head_with_a_line_break_inside_is_written
-- if not first.isprintable() and _BREAK.search(first):
-+ if False:
-
-a line break may stand in a reply's header
-@ REMEDIES::test_t08_no_head_with_a_line_break_inside_is_written
-- if head.count(b"\n") != len(out) + 1 or head.count(b"\r") != len(out) + 1 or b"\0" in head:
--         raise UpstreamBadReply
-+ if False:
-+         raise UpstreamBadReply
 
 a connection found closed while a request is sent is a bug of ours
 @ POOLS::test_a_connection_that_is_found_closed_while_a_request_is_sent_is_the_upstreams_fault

@@ -11,6 +11,7 @@ import pytest
 
 from gateway import exchanges, renewals
 from gateway.chains import Chains
+from gateway.clientside import ClientSide
 from gateway.connection import Connection
 from gateway.core.errors import IdentityProviderError, UpstreamBadReply
 from gateway.core.headers import Lines
@@ -26,13 +27,13 @@ from gateway.core.model import (
     RefreshToken,
 )
 from gateway.exchanges import Exchanged, Exchanges, TooMany, key_digest
+from gateway.heads import reply_head, request_head
 from gateway.holds import Holds
 from gateway.idp_call import SessionPair
 from gateway.renewals import Renewals, Renewed
 from gateway.rests import Rests
 from gateway.revocations import Revocations
 from gateway.tasks import Tasks
-from gateway.upstream import ClientSide, _reply_head, _request_head
 from tests.conftest import LOOPBACK, House, OpenHouse, Seen, cookie_header, reason_of, set_cookies
 from tests.wire.raw import opened, read_reply
 
@@ -918,8 +919,8 @@ async def test_t08_no_head_with_a_line_break_inside_is_written(line: bytes) -> N
     with pytest.raises(ValueError, match="line break"):
         Lines.of([b"Host: h", line])
     with pytest.raises(ValueError, match="line break"):
-        _request_head("GET", "/" + line.decode(), Lines.of([b"Host: h"]), client, is_upgrade=False)
+        request_head("GET", "/" + line.decode(), Lines.of([b"Host: h"]), client, is_upgrade=False)
     with pytest.raises(UpstreamBadReply, match="line break"):
-        _reply_head(connection, [line])
+        reply_head(connection, [line])
 
-    assert _reply_head(connection, [b"X: a"]) == b"HTTP/1.1 200 OK\r\nX: a\r\n\r\n"
+    assert reply_head(connection, [b"X: a"]) == b"HTTP/1.1 200 OK\r\nX: a\r\n\r\n"

@@ -14,13 +14,13 @@ from http import HTTPStatus
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
+from gateway.clientside import BodyBroken
 from gateway.connection import Connection
 from gateway.core.errors import UpstreamError
 from gateway.core.model import RequestFacts
 from gateway.doors.listener import Wire
 from gateway.endings import SocketEnding
 from gateway.tasks import Tasks
-from gateway.upstream import BodyBroken
 
 
 class Client:

@@ -3,9 +3,9 @@
 import traceback
 from pathlib import Path
 
+from gateway.clientside import BodyBroken, BodyTooLarge, BrokenOff
 from gateway.core.errors import UpstreamBusy, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.model import Reason
-from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff
 
 
 def reason_of(fault: Exception) -> Reason:

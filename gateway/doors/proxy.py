@@ -21,6 +21,7 @@ from aiohttp import StreamReader, web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError
 
+from gateway.clientside import BodyBroken, BodyTooLarge, BrokenOff, Relayed
 from gateway.clock import Clock
 from gateway.connection import Connection
 from gateway.core import target as targets
@@ -46,7 +47,7 @@ from gateway.pool import Pool
 from gateway.streams import Stream, Streams
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
-from gateway.upstream import BodyBroken, BodyTooLarge, BrokenOff, Exchange, Relayed, Upstreams
+from gateway.upstream import Exchange, Upstreams
 
 _FORM_S = 10.0
 # What to say to CONNECT and TRACE, which no route takes.
