@@ -4,11 +4,11 @@ The client's side is told through `ClientSide`, so that nothing here knows who r
 has begun, a broken upstream ends the client's connection, so that nobody takes half for whole.
 """
 
-import asyncio
 import time
 from collections.abc import Coroutine, Iterable
 
-from gateway.clientside import BodyBroken, BodyTooLarge, BrokenOff, ClientSide, Relayed
+from gateway.bodies import RequestBody
+from gateway.clientside import BodyTooLarge, BrokenOff, ClientSide, Relayed
 from gateway.clock import Clock
 from gateway.connection import Connection, Stale
 from gateway.core.errors import UpstreamBadReply, UpstreamError, UpstreamTimeout
@@ -21,7 +21,6 @@ from gateway.outbox import Outbox
 from gateway.pool import HOWEVER_RESTED_S, Pool
 from gateway.tasks import Tasks
 
-_WHILE_SENDING_S = 86_400.0  # the client's own pace is bounded by `timeouts.idle`, not by the wait for a reply
 _RESTED_S = 1.0  # a request that may not be repeated takes no connection that the service may be about to close
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -73,13 +72,12 @@ class Exchange:
 
     __slots__ = (
         "_admit",
-        "_body_sent",
+        "_body",
         "_client",
         "_connection",
         "_is_upgrade",
         "_method",
         "_pool",
-        "_pump",
         "_request",
         "_upstreams",
         "relayed",
@@ -106,10 +104,15 @@ class Exchange:
         self._request = request
         self._is_upgrade = is_upgrade
         self._connection: Connection | None = None
-        self._pump: asyncio.Task[None] | None = None
-        self._body_sent = not client.has_body
         self.started_s = time.perf_counter()
         self.relayed = Relayed()
+        self._body = self._request_body() if client.has_body else None
+
+    def _request_body(self) -> RequestBody:
+        route = self._admit.match.route
+        return RequestBody(
+            self._client, route.max_body_bytes, route.timeouts.idle_s, self._upstreams.tasks, self.relayed
+        )
 
     @property
     def _timeouts(self) -> Timeouts:
@@ -222,67 +225,14 @@ class Exchange:
         connection.begin(head_only=self._method == "HEAD", upgrade=self._is_upgrade)
         try:
             connection.write(self._request)
-            if self._client.has_body:
+            if self._body is not None:
                 self._client.ask_for_body()
-                await self._send_body(connection)
+                await self._body.send(connection)
             await connection.head(self._timeouts.response_s)
         except Stale as err:
             if rested_s == 0.0:
                 raise UpstreamBadReply("the upstream closed the connection without a reply") from err
             raise
-
-    async def _send_body(self, connection: Connection) -> None:
-        """Until the body is out, or the upstream has answered without waiting for it, or either side broke."""
-        pump = self._pump = self._upstreams.tasks.spawn(self._pump_body(connection), "send a request body")
-        head = self._upstreams.tasks.spawn(connection.head(_WHILE_SENDING_S), "wait for a reply while sending")
-        try:
-            await asyncio.wait((pump, head), return_when=asyncio.FIRST_COMPLETED)
-            if head.done():
-                head.result()
-                # The reply has begun before the body is out; should the body break now, the reply may not look whole.
-                pump.add_done_callback(lambda done: self._body_broke(connection, done))
-            else:
-                pump.result()
-        finally:
-            if not head.done():
-                head.cancel()
-                await asyncio.wait((head,))
-
-    @staticmethod
-    def _body_broke(connection: Connection, pump: "asyncio.Task[None]") -> None:
-        broke = None if pump.cancelled() else pump.exception()
-        # An upstream that answers without reading on is in its right; its own trouble shows in its reply.
-        if isinstance(broke, BodyTooLarge | BodyBroken):
-            fault = UpstreamBadReply("the request's body broke off after the reply had begun")
-            fault.__cause__ = broke
-            connection.fail(fault)
-
-    async def _pump_body(self, connection: Connection) -> None:
-        client, limit = self._client, self._admit.match.route.max_body_bytes
-        chunked = client.body_length is None
-        while data := await client.read(self._timeouts.idle_s):
-            self.relayed.received_bytes += len(data)
-            if self.relayed.received_bytes > limit:
-                raise BodyTooLarge(f"the body has more than the {limit} bytes that the route allows")
-            try:
-                connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-            except UpstreamError:
-                return  # it will have said why in its reply, or the reply's absence says it
-            await self._drained(connection)
-        if chunked:
-            connection.write(b"0\r\n\r\n")
-        self._body_sent = True
-
-    async def _drained(self, connection: Connection) -> None:
-        """Wait for room; an upstream that takes something in every idle time may be as slow as it likes."""
-        while True:
-            before = connection.unsent_bytes
-            try:
-                async with asyncio.timeout(self._timeouts.idle_s):
-                    return await connection.drain()
-            except TimeoutError as err:
-                if connection.unsent_bytes >= before:
-                    raise UpstreamTimeout("the upstream does not take the request's body") from err
 
     async def _receive(self) -> Relayed:
         """Write the reply to the client as it comes."""
@@ -323,7 +273,7 @@ class Exchange:
     def _reply(self, connection: Connection, cookies: tuple[bytes, ...]) -> tuple[bytes, bool]:
         """The reply's head as it goes out, and whether its body goes out in chunks."""
         lines = self._client.reply_lines(connection, cookies)
-        self.relayed.keep_alive = self._client.keep_alive and self._body_sent
+        self.relayed.keep_alive = self._client.keep_alive and (self._body is None or self._body.is_sent)
         chunked = self._frame(connection, lines)
         return reply_head(connection, lines), chunked
 
@@ -358,8 +308,8 @@ class Exchange:
 
     def close(self) -> None:
         """Let go of everything; the connection goes back only after an exchange that ended cleanly on both sides."""
-        if self._pump is not None and not self._pump.done():
-            self._pump.cancel()
+        if self._body is not None:
+            self._body.stop()
         connection = self._connection
         if connection is None:
             return
@@ -368,5 +318,6 @@ class Exchange:
         if connection.on_reply is not None:
             connection.on_reply = None
             self._upstreams.deadlines.remove(self)
-        connection.spoilt = connection.spoilt or not self._body_sent
+        if self._body is not None and not self._body.is_sent:
+            connection.spoilt = True
         self._pool.give_back(connection)

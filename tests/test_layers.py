@@ -76,6 +76,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "connection",
         "endings",
         "clientside",
+        "bodies",
         "heads",
         "deadlines",
         "dial",
