@@ -94,6 +94,8 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/listener",
         "doors/client",
         "doors/faults",
+        "doors/visit",
+        "doors/forwarding",
         "doors/auth/outcome",
         "doors/auth/journeys",
         "doors/auth/desk",

@@ -9,7 +9,6 @@ recorded once.
 import asyncio
 import contextlib
 import itertools
-import math
 import re
 import secrets
 import time
@@ -17,37 +16,32 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.clientside import BodyBroken, BodyTooLarge, BrokenOff, Relayed
 from gateway.clock import Clock
-from gateway.connection import Connection
-from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines, is_preflight
 from gateway.core.errors import UpstreamBusy, UpstreamError
 from gateway.core.facts import gather
-from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
-from gateway.core.limits import Standing, ratelimit_lines
-from gateway.core.model import Admit, Decision, Match, Reason, Refuse, RequestFacts, Route, ServerRules
-from gateway.core.retry_after import parse_retry_after
+from gateway.core.model import Decision, Match, Reason, Refuse, RequestFacts, ServerRules
 from gateway.doors.answers import Answer, refusal
 from gateway.doors.auth.desk import PREFIX
 from gateway.doors.auth.outcome import BODY_BYTES
-from gateway.doors.client import Client, Tunnel, expects_continue, write_reply
+from gateway.doors.client import expects_continue, write_reply
 from gateway.doors.faults import reason_of, traced
+from gateway.doors.forwarding import Forwarding
 from gateway.doors.listener import Request, Wire, Written
 from gateway.doors.reader import Head
 from gateway.doors.signin import SignIn
-from gateway.endings import EventsEnding
+from gateway.doors.visit import Visit
 from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
-from gateway.pool import Pool
-from gateway.streams import Stream, Streams
+from gateway.streams import Streams
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
-from gateway.upstream import Exchange, Upstreams
+from gateway.upstream import Upstreams
 
 _FORM_S = 10.0
 # What to say to CONNECT and TRACE, which no route takes.
@@ -62,76 +56,6 @@ class _ForUs:
 _FOR_US = _ForUs()
 _Next = Verdict | Unsettled | Answer | _ForUs
 _Rest = Callable[[], Awaitable[bool]]  # what is left to do; True when the connection may serve another request
-
-
-@dataclass(frozen=True, slots=True)
-class _Writers:
-    """What is made once for a route."""
-
-    request: RequestWriter
-    reply: ReplyWriter
-    pool: Pool
-
-
-class _Visit(Client):
-    """One request under way.
-
-    ends_connection: whatever the reply, for the request cannot be told from what follows it. stream: once the
-    reply turns out to be one.
-    """
-
-    __slots__ = (
-        "admit",
-        "door",
-        "ends_connection",
-        "exchange",
-        "facts",
-        "head",
-        "is_upgrade",
-        "record",
-        "standings",
-        "started_s",
-        "stream",
-        "task",
-        "writers",
-    )
-
-    def __init__(self, door: "ProxyDoor", head: Head, wire: Wire, body: StreamReader, record: Record) -> None:
-        super().__init__(wire, body)
-        self.door = door
-        self.head = head
-        self.record = record
-        self.started_s = time.perf_counter()
-        self.facts: RequestFacts | None = None
-        self.admit: Admit | None = None
-        self.writers: _Writers | None = None
-        self.exchange: Exchange | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.standings: tuple[Standing, ...] = ()
-        self.stream: Stream | None = None
-        self.ends_connection = self.is_upgrade = False
-
-    @property
-    def keep_alive(self) -> bool:
-        return not (self.ends_connection or self.head.is_last or self.door.is_draining())
-
-    def reply_lines(self, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
-        return self.door.reply_lines(self, reply, cookies)
-
-    @property
-    def events(self) -> EventsEnding | None:
-        return self.stream.events if self.stream is not None else None
-
-    def tunnel(self, connection: Connection, tasks: Tasks) -> "asyncio.Future[None]":
-        assert self.stream is not None and self.stream.socket is not None  # noqa: S101, PT018  # by `reply_lines`
-        return Tunnel(self.wire, connection, tasks, self.stream.socket).done
-
-    def replied(self) -> None:
-        self.door.replied(self)
-
-    def left(self) -> None:
-        """The client has gone: nobody waits for the reply any more."""
-        self.door.left(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +81,15 @@ class ProxyDoor:
     def __init__(self, inside: Inside) -> None:
         self._in = inside
         self.is_draining = inside.is_draining
-        self._writers: dict[str, _Writers] = {}
-        self._identities = IdentityLines()
+        self._forwarding = Forwarding(
+            upstreams=inside.upstreams,
+            streams=inside.streams,
+            holds=inside.holds,
+            server=inside.server,
+            project_id=inside.project_id,
+            clock=inside.clock,
+        )
+        self.reply_lines = self._forwarding.reply_lines
         # Unlike any other gateway's and its own of an earlier run; that they can be guessed harms nobody.
         self._id_prefix = secrets.token_hex(4)
         self._ids = itertools.count(1)
@@ -168,9 +99,9 @@ class ProxyDoor:
 
     # --- three ways in ----------------------------------------------------------------------------------------------
 
-    def at_once(self, head: Head, wire: Wire) -> _Visit:
+    def at_once(self, head: Head, wire: Wire) -> Visit:
         """Serve a request without a body; what has to be waited for goes on in a task."""
-        visit = _Visit(self, head, wire, EMPTY_PAYLOAD, Record(self._next_id()))
+        visit = Visit(self, head, wire, EMPTY_PAYLOAD, Record(self._next_id()))
         try:
             rest = self._without_waiting(visit)
         except Exception as err:  # noqa: BLE001  # the outermost of all: a bug of ours is a 500, never a forward
@@ -184,7 +115,7 @@ class ProxyDoor:
 
     async def serve(self, request: Request) -> web.StreamResponse:
         """Serve any request, whatever happens."""
-        visit = _Visit(self, request.head, request.wire, request.content, Record(self._next_id()))
+        visit = Visit(self, request.head, request.wire, request.content, Record(self._next_id()))
         wire = request.wire
         wire.serving = visit
         try:
@@ -213,14 +144,14 @@ class ProxyDoor:
 
     # --- to its end, and on record ----------------------------------------------------------------------------------
 
-    async def _rest(self, visit: _Visit, rest: _Rest) -> None:
+    async def _rest(self, visit: Visit, rest: _Rest) -> None:
         keep_alive = False
         try:
             keep_alive = await self._guarded(visit, rest)
         finally:
             visit.wire.ended(keep_alive=keep_alive)
 
-    async def _guarded(self, visit: _Visit, work: _Rest) -> bool:
+    async def _guarded(self, visit: Visit, work: _Rest) -> bool:
         """Do `work`, whatever happens, and record it; True when the connection may serve another request."""
         try:
             return await work()
@@ -232,7 +163,7 @@ class ProxyDoor:
         finally:
             self._put_on_record(visit)
 
-    def _failed(self, visit: _Visit, err: Exception) -> bool:
+    def _failed(self, visit: Visit, err: Exception) -> bool:
         if isinstance(err, ConnectionError):
             _note_gone(visit)
             return False
@@ -247,11 +178,11 @@ class ProxyDoor:
         except ConnectionError:
             return False
 
-    def _over(self, visit: _Visit, keep_alive: bool) -> None:
+    def _over(self, visit: Visit, keep_alive: bool) -> None:
         self._put_on_record(visit)
         visit.wire.ended(keep_alive=keep_alive)
 
-    def _put_on_record(self, visit: _Visit) -> None:
+    def _put_on_record(self, visit: Visit) -> None:
         record = visit.record
         # It refers to the visit in turn. Cut here, so that all of it goes at once and the collector finds nothing.
         visit.exchange = None
@@ -262,7 +193,7 @@ class ProxyDoor:
         self._in.metrics.count(record)
         self._in.request_log.write(record)
 
-    def left(self, visit: _Visit) -> None:
+    def left(self, visit: Visit) -> None:
         """The client of a request that was served at once has gone."""
         if visit.task is not None:
             visit.task.cancel()
@@ -274,7 +205,7 @@ class ProxyDoor:
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 
-    def _begin(self, visit: _Visit) -> _Next:
+    def _begin(self, visit: Visit) -> _Next:
         """Everything about a request that can be said without waiting."""
         head, record = visit.head, visit.record
         facts = gather(
@@ -311,23 +242,23 @@ class ProxyDoor:
                 return answer
         return self._in.gate.judge_at_once(facts, is_upgrade=visit.is_upgrade)
 
-    def _without_waiting(self, visit: _Visit) -> _Rest | None:
+    def _without_waiting(self, visit: Visit) -> _Rest | None:
         """Serve as far as that goes at once; what is left to do, None where that is nothing but the reply."""
         following = self._begin(visit)
         if type(following) is not Verdict or following.decision.set_cookies is not None:
             return lambda: self._serve(visit, following)
         decision = self._noted(visit, following)
-        refuse = decision if isinstance(decision, Refuse) else self._prepare(visit, decision)
+        refuse = decision if isinstance(decision, Refuse) else self._forwarding.prepare(visit, decision)
         if refuse is not None:
             self._over(visit, self._refused(visit, refuse))
             return None
         exchange = visit.exchange
-        assert exchange is not None  # noqa: S101  # for the type checker: `_prepare` has made it
+        assert exchange is not None  # noqa: S101  # for the type checker: `prepare` has made it
         if exchange.start_at_once():
             return None
         return lambda: self._exchanged(visit, exchange.run())
 
-    async def _serve(self, visit: _Visit, following: _Next) -> bool:
+    async def _serve(self, visit: Visit, following: _Next) -> bool:
         if isinstance(following, _ForUs):
             return await self._serve_sign_in(visit)
         if isinstance(following, Answer):
@@ -338,14 +269,14 @@ class ProxyDoor:
         decision = self._noted(visit, following)
         if isinstance(decision, Refuse):
             return await self._refused_with_cookies(visit, decision)
-        refuse = self._prepare(visit, decision)
+        refuse = self._forwarding.prepare(visit, decision)
         if refuse is not None:
             return await self._refused_with_cookies(visit, refuse)
-        assert visit.exchange is not None  # noqa: S101  # for the type checker: `_prepare` has made it
+        assert visit.exchange is not None  # noqa: S101  # for the type checker: `prepare` has made it
         return await self._exchanged(visit, visit.exchange.run())
 
     @staticmethod
-    def _noted(visit: _Visit, verdict: Verdict) -> Decision:
+    def _noted(visit: Visit, verdict: Verdict) -> Decision:
         visit.standings = verdict.standings
         if verdict.route is not None:
             visit.record.route = verdict.route.id
@@ -353,40 +284,7 @@ class ProxyDoor:
 
     # --- admitted ---------------------------------------------------------------------------------------------------
 
-    def _prepare(self, visit: _Visit, admit: Admit) -> Refuse | None:
-        """Make the exchange with the upstream, not begun yet; or say why there will be none after all."""
-        facts, route, record = visit.facts, admit.match.route, visit.record
-        assert facts is not None  # noqa: S101  # for the type checker: nobody is admitted without
-        visit.admit = admit
-        upstream, identity = route.upstream, admit.identity
-        record.outcome, record.route, record.upstream = "admitted", route.id, upstream.name
-        if identity is not None:
-            record.subject = identity.subject
-        sent = facts.target
-        if route.strip_prefix:
-            rewritten = targets.strip_prefix(sent, route.strip_prefix)
-            if isinstance(rewritten, Reason):
-                return Refuse(rewritten, route, set_cookies=admit.set_cookies)
-            sent = rewritten
-        if upstream.hold_on_retry_after:
-            wait_s = self._in.holds.remaining_s(route.id, record.subject or facts.client)
-            if wait_s:
-                seconds = math.ceil(wait_s)
-                return Refuse(Reason.UPSTREAM_BUSY, route, retry_after_s=seconds, set_cookies=admit.set_cookies)
-        writers = visit.writers = self._writers.get(route.id) or self._compiled(route)
-        visit.learn(facts)
-        visit.exchange = self._in.upstreams.exchange(
-            admit,
-            writers.pool,
-            visit,
-            method=facts.method,
-            path=upstream.base_path + sent.text,
-            lines=writers.request.lines(facts, admit, record.request_id),
-            is_upgrade=visit.is_upgrade,
-        )
-        return None
-
-    def replied(self, visit: _Visit) -> None:
+    def replied(self, visit: Visit) -> None:
         """The upstream has begun to answer a request that nobody's task waits for, or it never will."""
         exchange = visit.exchange
         assert exchange is not None  # noqa: S101  # for the type checker: it is what has been answered
@@ -407,7 +305,7 @@ class ProxyDoor:
             self._rest(visit, lambda: self._exchanged(visit, exchange.finish())), "relay a reply"
         )
 
-    async def _exchanged(self, visit: _Visit, work: Coroutine[None, None, Relayed]) -> bool:
+    async def _exchanged(self, visit: Visit, work: Coroutine[None, None, Relayed]) -> bool:
         try:
             relayed = await work
         except (UpstreamError, BodyTooLarge, BodyBroken, BrokenOff) as fault:
@@ -415,7 +313,7 @@ class ProxyDoor:
         return self._relayed(visit, relayed)
 
     @staticmethod
-    def _relayed(visit: _Visit, relayed: Relayed) -> bool:
+    def _relayed(visit: Visit, relayed: Relayed) -> bool:
         record, admit = visit.record, visit.admit
         record.status, record.upstream_seconds = relayed.status, relayed.upstream_s
         record.sent_bytes, record.received_bytes = relayed.sent_bytes, relayed.received_bytes
@@ -423,38 +321,7 @@ class ProxyDoor:
             admit.set_cookies.written()
         return relayed.keep_alive
 
-    def reply_lines(self, visit: _Visit, reply: Connection, cookies: tuple[bytes, ...]) -> list[bytes]:
-        """Header lines of a reply, framing left out."""
-        record, facts, admit, writers = visit.record, visit.facts, visit.admit, visit.writers
-        assert facts is not None and admit is not None and writers is not None  # noqa: S101, PT018  # by `_prepare`
-        route = admit.match.route
-        if route.upstream.hold_on_retry_after:
-            self._note_hold(record.subject or facts.client, route, reply)
-        record.status = reply.status
-        if reply.is_event_stream or reply.status == 101:
-            visit.stream = self._in.streams.open("websocket" if reply.status == 101 else "sse", facts, admit)
-        additions = ReplyAdditions(
-            record.request_id,
-            cookies,
-            ratelimit_lines(visit.standings) if visit.standings else (),
-            cors_lines(facts, route.cors) if route.cors is not None else (),
-        )
-        return writers.reply.lines(reply.headers, additions)
-
-    def _note_hold(self, caller: str, route: Route, reply: Connection) -> None:
-        asked = next((value.decode("latin-1") for lower, _, value in reply.headers if lower == b"retry-after"), None)
-        self._in.holds.note(route.id, caller, reply.status, parse_retry_after(asked, self._in.clock.now_s()))
-
-    def _compiled(self, route: Route) -> _Writers:
-        cookies = self._in.server.cookies
-        writers = self._writers[route.id] = _Writers(
-            RequestWriter(route, cookies, self._in.project_id, self._identities),
-            ReplyWriter(route, cookies),
-            self._in.upstreams.pool(route.upstream),
-        )
-        return writers
-
-    async def _broken(self, visit: _Visit, fault: UpstreamError | BodyTooLarge | BodyBroken | BrokenOff) -> bool:
+    async def _broken(self, visit: Visit, fault: UpstreamError | BodyTooLarge | BodyBroken | BrokenOff) -> bool:
         """Before a reply began this is an answer; afterwards the connection ends: half must not pass for whole."""
         record, admit = visit.record, visit.admit
         assert admit is not None  # noqa: S101  # for the type checker: nothing goes out without
@@ -481,7 +348,7 @@ class ProxyDoor:
 
     # --- refused, and our own pages ---------------------------------------------------------------------------------
 
-    async def _refused_with_cookies(self, visit: _Visit, refuse: Refuse, *, outcome: str = "refused") -> bool:
+    async def _refused_with_cookies(self, visit: Visit, refuse: Refuse, *, outcome: str = "refused") -> bool:
         if refuse.set_cookies is None:
             return self._refused(visit, refuse, outcome=outcome)
         keep_alive = self._refused(visit, refuse, await refuse.set_cookies.settled(), outcome=outcome)
@@ -489,7 +356,7 @@ class ProxyDoor:
         return keep_alive
 
     def _refused(
-        self, visit: _Visit, refuse: Refuse, cookies: tuple[bytes, ...] = (), *, outcome: str = "refused"
+        self, visit: Visit, refuse: Refuse, cookies: tuple[bytes, ...] = (), *, outcome: str = "refused"
     ) -> bool:
         record, facts = visit.record, visit.facts
         record.outcome = "failed" if refuse.status >= 500 else outcome
@@ -510,7 +377,7 @@ class ProxyDoor:
         )
         return self._write(visit, answer)
 
-    async def _serve_sign_in(self, visit: _Visit) -> bool:
+    async def _serve_sign_in(self, visit: Visit) -> bool:
         facts, record = visit.facts, visit.record
         assert facts is not None  # noqa: S101  # for the type checker: they name the prefix
         record.route = PREFIX
@@ -534,7 +401,7 @@ class ProxyDoor:
         outcome.written()
         return keep_alive
 
-    def _write(self, visit: _Visit, answer: Answer) -> bool:
+    def _write(self, visit: Visit, answer: Answer) -> bool:
         head = visit.head
         visit.record.status = answer.status
         # What is left of a body is read away by aiohttp for a moment; a large one ends the connection instead.
@@ -552,7 +419,7 @@ class ProxyDoor:
         visit.record.sent_bytes = 0 if head_only else len(answer.body)
         return keep_alive
 
-    def _preflight(self, visit: _Visit, facts: RequestFacts) -> Answer | None:
+    def _preflight(self, visit: Visit, facts: RequestFacts) -> Answer | None:
         """A CORS preflight is answered for the route that the announced method has; None where that has no `cors`."""
         method = (facts.one(b"access-control-request-method") or b"").decode("latin-1").strip()
         match = self._in.gate.table.match(facts.host, method, facts.target)
@@ -583,7 +450,7 @@ def _is_websocket(facts: RequestFacts) -> bool:
     return facts.method == "GET" and facts.is_upgrade and [w.strip().lower() for w in wanted] == [b"websocket"]
 
 
-def _note_gone(visit: _Visit) -> None:
+def _note_gone(visit: Visit) -> None:
     """The client has gone; for a stream that is how it usually ends."""
     if visit.stream is None:
         visit.record.outcome = "gone"
@@ -595,7 +462,7 @@ def _handed_on_id(facts: RequestFacts) -> str:
     return given if _PLAIN_ID.fullmatch(given) else ""
 
 
-async def _small_body(visit: _Visit, facts: RequestFacts) -> bytes | Reason:
+async def _small_body(visit: Visit, facts: RequestFacts) -> bytes | Reason:
     """A posted form; at most 16 KiB, within ten seconds."""
     body = bytearray()
     if expects_continue(facts):
