@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.peer import GATEWAY, PEERS_BY_ID, PLAIN, Peer
 from bench.report import Circumstances, document, tables
 from bench.results import Results
-from bench.rounds import Options
+from bench.rounds import Options, Run
 from bench.setup import STATE, set_up, versions
 from bench.stage import Stage, raise_open_files, two_cores
 from bench.tokens import make_tokens
@@ -61,7 +61,7 @@ def _run(given: argparse.Namespace) -> None:
     os.sched_setaffinity(0, {cores[1]})
     results = Results()
     with Stage(tools, tokens, cores) as stage:
-        measuring = Workloads(stage, options, results, _say)
+        measuring = Workloads(Run(stage, options, results, _say))
         for name in workloads:
             measure = getattr(measuring, name)
             _say(f"==> ({name}) {measure.__doc__.splitlines()[0]}")

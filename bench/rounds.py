@@ -40,28 +40,40 @@ class Turn:
     run: Callable[[int], Sample]
 
 
-class Rounds:
-    """Takes figures on running peers, into `results`. token: a good one, for loads that need one alone."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What everything that measures works with."""
 
-    def __init__(self, stage: Stage, options: Options, results: Results, say: Callable[[str], None]) -> None:
-        self._stage = stage
-        self._options = options
-        self._results = results
-        self._say = say
-        self._token = stage.tokens.known[0]
+    stage: Stage
+    options: Options
+    results: Results
+    say: Callable[[str], None]
+
+    @property
+    def token(self) -> str:
+        """A good one, for loads that need one alone."""
+        return self.stage.tokens.known[0]
+
+
+class Rounds:
+    """Takes figures on running peers, into the results of `run`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._stage = run.stage
 
     def take(self, turns: Sequence[Turn], *, twice: bool = False) -> None:
-        for number in range(self._options.rounds * (1 + twice)):
+        for number in range(self._run.options.rounds * (1 + twice)):
             for turn in turns:
                 with naming(turn.instance.peer):
                     self._stage.verify(turn.instance)
                     sample = turn.run(number)
-                self._results.figures[turn.row][turn.instance.peer.id].append(sample)
-                self._say(f"  round {number + 1}: {turn.row:14} {turn.instance.peer.id:13} {sample.cpu_us:9.1f} us")
+                self._run.results.figures[turn.row][turn.instance.peer.id].append(sample)
+                self._run.say(f"  round {number + 1}: {turn.row:14} {turn.instance.peer.id:13} {sample.cpu_us:9.1f} us")
 
     def small(self, row: str, instance: Instance, requests: Path, *, port: int = 0, refused: bool = False) -> Turn:
         where = port or instance.place.port
-        seconds = self._options.seconds
+        seconds = self._run.options.seconds
 
         def run(_: int) -> Sample:
             return self._measured(instance, lambda: run_wrk(self._stage.tools.wrk, where, requests, seconds), refused)
@@ -70,7 +82,7 @@ class Rounds:
 
     def once(self, instance: Instance, files: Sequence[Path]) -> Callable[[int], Sample]:
         """Every request of the round's file once."""
-        wrk, port, most = self._stage.tools.wrk, instance.place.port, self._options.fresh
+        wrk, port, most = self._stage.tools.wrk, instance.place.port, self._run.options.fresh
         return lambda number: self._measured(instance, lambda: run_wrk(wrk, port, files[number], _LONG_S, most), False)
 
     def _measured(self, instance: Instance, run: Callable[[], Outcome], refused: bool) -> Sample:
@@ -92,7 +104,7 @@ class Rounds:
             pids = instance.pids()
             measure.forget_peak(pids)
             before_s = measure.cpu_s(pids)
-            moved = self.transfer(instance, way, name, self._options.seconds)
+            moved = self.transfer(instance, way, name, self._run.options.seconds)
             units = moved.count * FILES[name] / _MIB
             return _sample(measure.cpu_s(pids) - before_s, moved, units, pids)
 
@@ -100,7 +112,7 @@ class Rounds:
 
     def transfer(self, instance: Instance, way: str, name: str, seconds: float) -> Moved:
         """Bodies one after the other on one connection; one alone for no seconds."""
-        wire = Wire(instance.place.port, self._token)
+        wire = Wire(instance.place.port, self._run.token)
         try:
             if way == "down":
                 return move(lambda: wire.download(f"/files/{name}", FILES[name]), seconds or 1e-9)
@@ -114,10 +126,10 @@ class Rounds:
         def run(_: int) -> Sample:
             pids = instance.pids()
             measure.forget_peak(pids)
-            port, seconds = instance.place.port, self._options.seconds
+            port, seconds = instance.place.port, self._run.options.seconds
             echoes = talk(
                 port,
-                self._token,
+                self._run.token,
                 size=size,
                 connections=WEBSOCKETS,
                 seconds=seconds,
@@ -134,7 +146,10 @@ class Rounds:
 
     def warm_door(self, instance: Instance, port: int, requests: Path) -> None:
         with naming(instance.peer):
-            require(run_wrk(self._stage.tools.wrk, port, requests, min(_WARM_S, self._options.seconds)), refused=False)
+            require(
+                run_wrk(self._stage.tools.wrk, port, requests, min(_WARM_S, self._run.options.seconds)),
+                refused=False,
+            )
 
 
 class naming:  # noqa: N801 - reads as the word it stands for

@@ -10,9 +10,8 @@ from bench import measure
 from bench.errors import BenchError
 from bench.load import Asked, write_requests
 from bench.peer import GATEWAY, PEERS_BY_ID, PLAIN, Peer
-from bench.results import Results
-from bench.rounds import Options, Rounds, Turn, naming
-from bench.stage import Instance, Stage, access_key_is_taken
+from bench.rounds import Rounds, Run, Turn, naming
+from bench.stage import Instance, access_key_is_taken
 from bench.streams import lie_idle
 from bench.tokens import ACCESS_KEY, KNOWN
 
@@ -24,17 +23,14 @@ _REFUSED = ("none", "expired", "forged", "unknown-kid")
 
 
 class Workloads:
-    """Measures into `results`. Raises BenchError, naming the peer, as soon as one does not answer as it must."""
+    """Measures into the results of `run`; raises BenchError, naming the peer, where one does not answer as it must."""
 
-    def __init__(self, stage: Stage, options: Options, results: Results, say: Callable[[str], None]) -> None:
-        self._stage = stage
-        self._options = options
-        self._results = results
-        self._say = say
-        self._token = stage.tokens.known[0]
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._stage = run.stage
         self._gateway = PEERS_BY_ID[GATEWAY]
-        self._rounds = Rounds(stage, options, results, say)
-        self._known = self._bearers("known", stage.tokens.known)
+        self._rounds = Rounds(run)
+        self._known = self._bearers("known", run.stage.tokens.known)
 
     # --- (a) to (d), (h), (i): small requests ---
 
@@ -59,10 +55,10 @@ class Workloads:
 
     def b(self) -> None:
         """Every token new: each round has its own, and shows them to each peer once."""
-        fresh, count = self._stage.tokens.fresh, self._options.fresh
+        fresh, count = self._stage.tokens.fresh, self._run.options.fresh
         files = [
             self._bearers(f"fresh{number}", fresh[number * count : (number + 1) * count])
-            for number in range(self._options.rounds)
+            for number in range(self._run.options.rounds)
         ]
         with ExitStack() as on:
             instances = [on.enter_context(self._stage.on(who)) for who in self._peers(checking=True)]
@@ -107,7 +103,10 @@ class Workloads:
             )
             for count in ROUTES
         }
-        with self._stage.on(self._gateway, routes=few) as small, self._stage.on(self._gateway, routes=many) as large:
+        with (
+            self._stage.on(self._gateway, routes=few) as small,
+            self._stage.on(self._gateway, routes=many) as large,
+        ):
             self._rounds.warm([small, large], same)
             turns = [
                 self._rounds.small(f"h-{few}", small, same),
@@ -147,7 +146,7 @@ class Workloads:
                 measure.forget_peak(pids)
                 self._rounds.transfer(instance, way, "1024", 0)
                 grown = measure.memory_bytes(pids, "VmHWM") - before
-                self._results.numbers[f"growth-{way}"][GATEWAY].append(grown)
+                self._run.results.numbers[f"growth-{way}"][GATEWAY].append(grown)
 
     def f(self) -> None:
         """WebSocket echo over 100 connections, small and large messages."""
@@ -161,23 +160,23 @@ class Workloads:
 
     def g(self) -> None:
         """Idle keep-alive connections: how much memory each takes."""
-        count = self._options.idle
+        count = self._run.options.idle
         for who in self._peers(variants=False):
-            self._say(f"  {count} idle connections, {who.id}")
+            self._run.say(f"  {count} idle connections, {who.id}")
             with self._stage.on(who) as instance, naming(who):
                 self._rounds.warm([instance], self._known)
                 port, meter = instance.place.port, _resident(instance.pids())
-                grown = uvloop.run(lie_idle(port, self._token, count, meter))
-                self._results.numbers["idle"][who.id].append(grown / count)
+                grown = uvloop.run(lie_idle(port, self._run.token, count, meter))
+                self._run.results.numbers["idle"][who.id].append(grown / count)
 
     def j(self) -> None:
         """From starting the process to being ready, and what a ready gateway has in memory."""
         for _ in range(STARTS):
             for who in self._peers(variants=False):
                 with self._stage.on(who) as instance:
-                    self._results.numbers["start"][who.id].append(instance.ready_s - instance.started_s)
+                    self._run.results.numbers["start"][who.id].append(instance.ready_s - instance.started_s)
                     resident = measure.memory_bytes(instance.pids(), "VmRSS")
-                    self._results.numbers["resident"][who.id].append(resident)
+                    self._run.results.numbers["resident"][who.id].append(resident)
 
     # --- what they share ---
 
@@ -188,7 +187,7 @@ class Workloads:
     def _peers(self, *, checking: bool = False, variants: bool = True) -> list[Peer]:
         """Who takes part. checking: those alone that look at tokens; variants: whether a program may appear twice."""
         alike = {"haproxy-bare", "envoy-cache"}
-        chosen = [who for who in self._options.peers if variants or who.id not in alike]
+        chosen = [who for who in self._run.options.peers if variants or who.id not in alike]
         return [who for who in chosen if who.checks and not who.bearer_only] if checking else chosen
 
     def _bearers(self, name: str, tokens: Iterable[str], path: str = SMALL) -> Path:

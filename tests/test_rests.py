@@ -32,6 +32,17 @@ def resting(places: int = 16) -> tuple[Rests, Hands, Descope, list[tuple[str, fl
     return Rests(clock, lambda operation, seconds: seen.append((operation, seconds)), places), clock, Descope(), seen
 
 
+async def rested() -> tuple[Rests, Descope, asyncio.Event]:
+    """An operation whose rest has just ended; what Descope is asked next is answered once the event is set."""
+    subject, clock, descope, _ = resting()
+    descope.fault = IdentityProviderBusy("busy", 5.0)
+    with pytest.raises(IdentityProviderBusy):
+        await subject.ask("refresh", descope)
+    clock.offset_s += 6
+    descope.fault, descope.held = None, asyncio.Event()
+    return subject, descope, descope.held
+
+
 async def test_while_an_operation_rests_nobody_asks_and_everybody_hears_what_remains() -> None:
     subject, clock, descope, _ = resting()
     descope.fault = IdentityProviderBusy("busy", 7.0)
@@ -100,34 +111,24 @@ async def test_a_call_from_before_the_rest_that_comes_back_well_does_not_end_it(
 
 
 async def test_after_a_rest_one_asker_probes_and_the_others_go_on_with_what_it_learns() -> None:
-    subject, clock, descope, _ = resting()
-    descope.fault = IdentityProviderBusy("busy", 5.0)
-    with pytest.raises(IdentityProviderBusy):
-        await subject.ask("refresh", descope)
-    clock.offset_s += 6
-    descope.fault, descope.held = None, asyncio.Event()
+    subject, descope, held = await rested()
     calls = [asyncio.ensure_future(subject.ask("refresh", descope)) for _ in range(8)]
     for _ in range(5):
         await asyncio.sleep(0)
     during = descope.asked
-    descope.held.set()
+    held.set()
 
     assert await asyncio.gather(*calls) == ["answer"] * 8
     assert during == 2  # the one that was put to rest, and the probe
 
 
 async def test_a_probe_that_is_cancelled_leaves_the_next_one_its_turn() -> None:
-    subject, clock, descope, _ = resting()
-    descope.fault = IdentityProviderBusy("busy", 5.0)
-    with pytest.raises(IdentityProviderBusy):
-        await subject.ask("refresh", descope)
-    clock.offset_s += 6
-    descope.fault, descope.held = None, asyncio.Event()
+    subject, descope, held = await rested()
     first, second = (asyncio.ensure_future(subject.ask("refresh", descope)) for _ in range(2))
     for _ in range(3):
         await asyncio.sleep(0)
     first.cancel()
-    descope.held.set()
+    held.set()
 
     assert await second == "answer"
 

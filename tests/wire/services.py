@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from gateway.pool import Pool
-from tests.conftest import LOOPBACK, OK, House, Recorder, Seen
+from tests.conftest import LOOPBACK, OK, House, OpenHouse, Recorder, Seen
 
 
 @dataclass
@@ -64,6 +64,42 @@ class Gate:
         await self.opened.wait()
         writer.write(self.reply)
         return True
+
+
+@dataclass
+class Begins:
+    """Answers with this much and no more, as long as it is listened to."""
+
+    reply: bytes = b""
+
+    async def __call__(self, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(self.reply)
+        await reader.read()
+        return False
+
+
+def routes_to_pooled(*, response: str, idle: str) -> str:
+    """Every path of a house goes to the upstream `pooled`, within these times."""
+    return f"""
+routes:
+  - id: all
+    match: {{path: "/**"}}
+    auth: public
+    upstream: pooled
+    timeouts: {{connect: 1s, response: {response}, idle: {idle}}}
+  - {{id: other, match: {{path: /other}}, upstream: legacy}}
+"""
+
+
+@asynccontextmanager
+async def pooled(
+    built: OpenHouse, keys: str = "", *, routes: str, count: int = 1
+) -> AsyncIterator[tuple[House, list[Service]]]:
+    """A house with an upstream `pooled` of so many targets. keys: more of its keys."""
+    async with services(count) as made:
+        urls = ", ".join(f"'http://{LOOPBACK}:{service.port}'" for service in made)
+        async with built(routes=routes, top=f"  pooled: {{urls: [{urls}], {keys}}}") as house:
+            yield house, made
 
 
 async def until(holds: Callable[[], bool]) -> None:

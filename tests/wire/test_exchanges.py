@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import LOOPBACK, House, OpenHouse, Seen, cookie_header, read_body, reason_of
+from tests.wire.services import Begins
 
 PUBLIC = """
 routes:
@@ -409,13 +410,8 @@ async def test_t18_a_client_that_does_not_read_its_reply_is_let_go(built: OpenHo
 
 
 async def test_a_body_over_the_limit_after_the_reply_began_ends_both(built: OpenHouse) -> None:
-    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
-        await reader.read()
-        return False
-
     async with built(routes=PUBLIC) as house:
-        house.upstream.reply = answer
+        house.upstream.reply = Begins(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
         reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
         writer.write(b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
         await reader.readuntil(b"data: 1")
@@ -442,12 +438,8 @@ async def test_an_upstream_that_is_not_there_is_502(built: OpenHouse) -> None:
 
 
 async def test_an_upstream_that_never_answers_is_504(built: OpenHouse) -> None:
-    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        await reader.read()
-        return False
-
     async with built(routes=PUBLIC.replace("response: 1s", "response: 100ms")) as house:
-        house.upstream.reply = answer
+        house.upstream.reply = Begins()
 
         reply = await house.get("/x")
 
@@ -475,13 +467,8 @@ async def test_f13_half_a_reply_ends_the_clients_connection_and_never_looks_whol
 
 
 async def test_a_reply_that_stops_half_way_ends_the_connection(built: OpenHouse) -> None:
-    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-        await reader.read()
-        return False
-
     async with built(routes=PUBLIC) as house:
-        house.upstream.reply = answer
+        house.upstream.reply = Begins(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
 
         with pytest.raises(aiohttp.ClientError):
             async with house.http.get(f"{house.url}/x") as reply:

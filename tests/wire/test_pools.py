@@ -17,17 +17,10 @@ from gateway.core.errors import UpstreamBusy, UpstreamUnreachable
 from gateway.core.model import ConnectionRules, RetryRules, Upstream
 from gateway.pool import Pool, Pooled
 from tests.conftest import LOOPBACK, OK, Hands, House, OpenHouse, Reply, Seen, read_body, reason_of
-from tests.wire.services import Gate, Service, is_at_rest, pool_of, reset, scraped, services, until
+from tests.wire.services import Gate, Service, is_at_rest, pool_of, reset, routes_to_pooled, scraped, services, until
+from tests.wire.services import pooled as services_behind
 
-ROUTES = """
-routes:
-  - id: all
-    match: {path: "/**"}
-    auth: public
-    upstream: pooled
-    timeouts: {connect: 1s, response: 2s, idle: 300ms}
-  - {id: other, match: {path: /other}, upstream: legacy}
-"""
+ROUTES = routes_to_pooled(response="2s", idle="300ms")
 SOCKET = (
     b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -38,10 +31,8 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnectio
 @asynccontextmanager
 async def pooled(built: OpenHouse, keys: str) -> AsyncIterator[tuple[House, Service]]:
     """A house whose every path leads to one service, with these keys on its upstream."""
-    async with services() as (service,):
-        top = f"  pooled: {{url: 'http://{LOOPBACK}:{service.port}', {keys}}}"
-        async with built(routes=ROUTES, top=top) as house:
-            yield house, service
+    async with services_behind(built, keys, routes=ROUTES) as (house, (service,)):
+        yield house, service
 
 
 async def asked(house: House, path: str) -> bytes:

@@ -27,6 +27,7 @@ from tests.conftest import (
     cookie_header,
     set_cookies,
 )
+from tests.wire.services import Begins
 from tests.wire.test_exchanges import SWITCHED, UPGRADE
 
 ADA, BOB, CLEO = "ada@example.com", "bob@example.com", "cleo@example.com"
@@ -721,12 +722,9 @@ async def test_t18_a_client_that_reads_no_events_does_not_keep_an_ended_stream(h
 
 
 async def test_an_event_stream_of_a_known_length_does_not_look_whole_when_it_is_ended(house: House) -> None:
-    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\ndata: one\n\n")
-        await reader.read()
-        return False
-
-    house.upstream.reply = answer
+    house.upstream.reply = Begins(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\ndata: one\n\n"
+    )
     cookies = house.cookies(ADA)
     reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
     writer.write(f"GET /events HTTP/1.1\r\nHost: app.example.com\r\n{sent(cookies)}\r\n\r\n".encode())

@@ -2,8 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,30 +11,24 @@ import structlog
 from gateway.pool import Pool
 from gateway.telemetry import set_up_logging
 from tests.conftest import LOOPBACK, OK, House, OpenHouse, Seen
-from tests.wire.services import Gate, Service, is_at_rest, pool_of, scraped, services, until
+from tests.wire.services import (
+    Begins,
+    Gate,
+    Service,
+    is_at_rest,
+    pool_of,
+    pooled,
+    routes_to_pooled,
+    scraped,
+    until,
+)
 
-ROUTES = """
-routes:
-  - id: all
-    match: {path: "/**"}
-    auth: public
-    upstream: pooled
-    timeouts: {connect: 1s, response: 200ms, idle: 100ms}
-  - {id: other, match: {path: /other}, upstream: legacy}
-"""
-CHECKS = ", health: {path: /healthz, interval: 10ms, timeout: 100ms, healthy_after: 2, unhealthy_after: 3}"
+ROUTES = routes_to_pooled(response="200ms", idle="100ms")
+CHECKS = "health: {path: /healthz, interval: 10ms, timeout: 100ms, healthy_after: 2, unhealthy_after: 3}"
 DOWN = b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"
 
 
-@asynccontextmanager
-async def targets(
-    built: OpenHouse, keys: str = "", count: int = 2, routes: str = ROUTES
-) -> AsyncIterator[tuple[House, list[Service]]]:
-    """A house whose every path leads to one service of several targets."""
-    async with services(count) as made:
-        urls = ", ".join(f"'http://{LOOPBACK}:{service.port}'" for service in made)
-        async with built(routes=routes, top=f"  pooled: {{urls: [{urls}]{keys}}}") as house:
-            yield house, made
+targets = partial(pooled, routes=ROUTES, count=2)
 
 
 def asked(made: list[Service]) -> list[int]:
@@ -105,7 +98,7 @@ async def test_unix_sockets_are_targets_like_any_other(built: OpenHouse, tmp_pat
 
 
 async def test_a_full_target_leaves_its_share_to_the_others(built: OpenHouse) -> None:
-    async with targets(built, ", connections: {max: 1, queue: 0}") as (house, made):
+    async with targets(built, "connections: {max: 1, queue: 0}") as (house, made):
         made[0].reply = made[1].reply = gate = Gate()
         held = [asyncio.get_running_loop().create_task(house.get("/held")) for _ in range(2)]
         await until(lambda: asked(made) == [1, 1])
@@ -131,7 +124,7 @@ async def test_a_target_that_is_not_there_costs_nobody_a_request(built: OpenHous
 
 
 async def test_a_dead_target_is_passed_over_and_asked_again_when_its_time_is_over(built: OpenHouse) -> None:
-    async with targets(built, ", eject: {after: 2, for: 100ms}") as (house, (first, _)):
+    async with targets(built, "eject: {after: 2, for: 100ms}") as (house, (first, _)):
         pool = pool_of(house)
         first.stop()
         while all(are_in(pool)):
@@ -162,7 +155,7 @@ async def test_a_target_that_breaks_its_replies_goes_out(built: OpenHouse, reply
         writer.write(reply)
         return False
 
-    async with targets(built, ", eject: {after: 3, for: 1h}") as (house, (bad, good)):
+    async with targets(built, "eject: {after: 3, for: 1h}") as (house, (bad, good)):
         bad.reply = broken
         for _ in range(6):
             await however_it_ends(house)
@@ -175,7 +168,7 @@ async def test_a_target_that_breaks_its_replies_goes_out(built: OpenHouse, reply
 
 
 async def test_a_target_that_never_answers_goes_out(built: OpenHouse) -> None:
-    async with targets(built, ", eject: {after: 1, for: 1h}") as (house, (deaf, good)):
+    async with targets(built, "eject: {after: 1, for: 1h}") as (house, (deaf, good)):
         deaf.reply = Gate()
         statuses = {(await house.get("/x")).status for _ in range(2)}
 
@@ -185,7 +178,7 @@ async def test_a_target_that_never_answers_goes_out(built: OpenHouse) -> None:
 
 
 async def test_an_error_that_a_target_answers_with_is_an_answer(built: OpenHouse) -> None:
-    async with targets(built, ", eject: {after: 1, for: 1h}") as (house, made):
+    async with targets(built, "eject: {after: 1, for: 1h}") as (house, made):
         made[0].reply = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
         statuses = sorted([(await house.get("/x")).status for _ in range(4)])
 
@@ -195,12 +188,8 @@ async def test_an_error_that_a_target_answers_with_is_an_answer(built: OpenHouse
 
 @pytest.mark.parametrize("has_begun", [False, True], ids=["before the reply", "after the reply has begun"])
 async def test_what_a_client_spoils_takes_no_target_out(built: OpenHouse, has_begun: bool) -> None:
-    async def begun(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        await reader.read()
-        return False
-
-    async with targets(built, ", eject: {after: 1, for: 1h}") as (house, made):
+    begun = Begins(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+    async with targets(built, "eject: {after: 1, for: 1h}") as (house, made):
         for service in made:
             service.reply = begun if has_begun else Gate()
         for _ in range(3):
@@ -222,7 +211,7 @@ async def test_a_connection_that_was_closed_under_our_hands_takes_no_target_out(
         writer.write(OK)
         return True
 
-    async with targets(built, ", eject: {after: 1, for: 1h}") as (house, made):
+    async with targets(built, "eject: {after: 1, for: 1h}") as (house, made):
         for service in made:
             service.reply = once
         gets = [(await house.get("/x")).status for _ in range(4)]
@@ -234,7 +223,7 @@ async def test_a_connection_that_was_closed_under_our_hands_takes_no_target_out(
 
 
 async def test_when_all_targets_are_out_all_are_asked_and_the_first_to_answer_is_in(built: OpenHouse) -> None:
-    async with targets(built, ", eject: {after: 1, for: 1h}, retry: {budget: 0%, floor: 0}") as (house, made):
+    async with targets(built, "eject: {after: 1, for: 1h}, retry: {budget: 0%, floor: 0}") as (house, made):
         pool = pool_of(house)
         for service in made:
             service.stop()
@@ -249,7 +238,7 @@ async def test_when_all_targets_are_out_all_are_asked_and_the_first_to_answer_is
 
 
 async def test_who_waits_gets_the_place_of_a_target_that_comes_back(built: OpenHouse) -> None:
-    keys = ", connections: {max: 1, queue: 5, wait: 4s}, eject: {after: 1, for: 200ms}"
+    keys = "connections: {max: 1, queue: 5, wait: 4s}, eject: {after: 1, for: 200ms}"
     patient = ROUTES.replace("response: 200ms", "response: 5s")
     async with targets(built, keys, routes=patient) as (house, (first, second)):
         first.stop()
@@ -287,7 +276,7 @@ async def test_targets_that_go_out_and_come_back_are_told_in_the_log(built: Open
     before = structlog.get_config()
     set_up_logging("json", stream)
     try:
-        async with targets(built, ", eject: {after: 1, for: 50ms}") as (house, (first, _)):
+        async with targets(built, "eject: {after: 1, for: 50ms}") as (house, (first, _)):
             first.stop()
             for _ in range(2):
                 await house.get("/x?token=secret")
@@ -352,7 +341,7 @@ async def test_one_bad_check_among_good_ones_takes_nobody_out(built: OpenHouse) 
 
 
 async def test_a_check_carries_nothing_of_anybody_and_takes_no_place(built: OpenHouse) -> None:
-    keys = ", connections: {max: 1, queue: 0}" + CHECKS.replace("}", ", expect: 200-399}")
+    keys = "connections: {max: 1, queue: 0}, " + CHECKS.replace("}", ", expect: 200-399}")
     async with targets(built, keys, count=1) as (house, (service,)):
         service.reply = gate = Gate(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")
         gate.opened.set()
