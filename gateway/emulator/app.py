@@ -21,8 +21,14 @@ from gateway.emulator.auth_api import auth_endpoints
 from gateway.emulator.control import control_endpoints
 from gateway.emulator.emulator import Emulator
 from gateway.emulator.errors import ApiError, error_body, own_code
+from gateway.emulator.federation_api import federation_endpoints
+from gateway.emulator.inbox_pages import inbox_endpoints
+from gateway.emulator.link_api import link_endpoints
 from gateway.emulator.management_api import management_endpoints
+from gateway.emulator.otp_api import otp_endpoints
 from gateway.emulator.password_api import password_endpoints
+from gateway.emulator.provider_pages import provider_endpoints
+from gateway.emulator.totp_api import totp_endpoints
 from gateway.emulator.traffic import Fault, Operation, RequestRecord
 from gateway.emulator.wire import Answer, Call, Endpoint, Endpoints
 
@@ -62,6 +68,12 @@ def build_app(emulator: Emulator) -> web.Application:
     app[_ENDPOINTS] = {
         **auth_endpoints(emulator.project_id),
         **password_endpoints(),
+        **otp_endpoints(),
+        **link_endpoints(),
+        **totp_endpoints(),
+        **federation_endpoints(),
+        **provider_endpoints(),
+        **inbox_endpoints(),
         **management_endpoints(),
         **control_endpoints(),
     }
@@ -148,6 +160,7 @@ async def _answer(request: web.Request) -> web.StreamResponse:
         raw_authorization=request.headers.get("Authorization", ""),
         cookies=request.cookies,
         address=request.remote or "",
+        base_url=f"{request.scheme}://{request.host}",
     )
     if endpoint.operation is None:
         return _response(endpoint.serve(emulator, call))
@@ -204,7 +217,9 @@ def _preflight(request: web.Request) -> web.Response:
 
 def _response(answer: Answer) -> web.Response:
     text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-    response = web.Response(text=text, status=answer.status, content_type=answer.content_type)
+    response = web.Response(
+        text=text, status=answer.status, content_type=answer.content_type, headers=CIMultiDict(answer.headers)
+    )
     for cookie in answer.cookies:
         # Not Secure: the emulator speaks plain HTTP, where such a cookie would not stick.
         response.set_cookie(
@@ -214,7 +229,8 @@ def _response(answer: Answer) -> web.Response:
 
 
 def _error(err: ApiError) -> web.Response:
-    return _response(Answer(error_body(err.status, err.code, err.description), err.status))
+    waiting = () if err.retry_after_s is None else (("Retry-After", str(err.retry_after_s)),)
+    return _response(Answer(error_body(err.status, err.code, err.description), err.status, headers=waiting))
 
 
 def _faulty(fault: Fault, status: int) -> web.Response:

@@ -1,6 +1,6 @@
 """The control surface under `/_emulator/`, for tests and for whoever tries things out.
 
-What stands here can also be called on `Emulator` directly. Nothing here shows a credential.
+What stands here can also be called on `Emulator` directly. Nothing here shows a credential; `inbox_pages` does.
 """
 
 from pydantic import Field, ValidationError
@@ -107,8 +107,10 @@ _SURFACE = (
     ("POST", "/_emulator/clock", "offset_s: how far the clock here is ahead"),
     ("GET", "/_emulator/clock", "what time it is here"),
     ("POST", "/_emulator/keys/rotate", "sign with a new key; keep_old: whether the others stay published"),
-    ("POST", "/_emulator/settings", "session_ttl_s, refresh_ttl_s, refresh_rotation, delivery, algorithm, issuer, ..."),
+    ("POST", "/_emulator/settings", "session_ttl_s, refresh_rotation, delivery, code_ttl_s, reset_method, ..."),
     ("GET", "/_emulator/settings", "the settings now"),
+    ("GET", "/_emulator/messages", "what was sent to people, newest first: to, channel, code, link, linkId, ..."),
+    ("DELETE", "/_emulator/messages", "throw all of it away, and let everybody be sent to again"),
 )
 
 _PAGE = """<!doctype html>
@@ -116,6 +118,7 @@ _PAGE = """<!doctype html>
 <h1>A local emulator of the Descope API</h1>
 <p>For development and tests only. It proves nobody's identity: its people, passwords and keys stand in a file.
 Everything it knows is in memory and lost when it ends.</p>
+<p>Codes and links that people would have been sent: <a href="/_emulator/inbox">the inbox</a>.</p>
 <p>Point a Descope SDK here with the base URL of this page. Control it with:</p>
 <ul>
 {surface}

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gateway.emulator.channels import compared
 from gateway.emulator.passwords import PasswordHash
 
 Status = Literal["enabled", "disabled", "invited", "expired"]
+Sso = Literal["none", "saml", "oidc"]
 _ALPHABET = string.digits + string.ascii_letters
 _ID_CHARS = 26
 REMEMBERED_LOGINS = 50
+PROFILE_FIELDS = ("name", "givenName", "middleName", "familyName", "email", "phone", "picture")
 
 
 @dataclass(slots=True)
@@ -22,6 +25,19 @@ class Login:
 
     at_s: float
     address: str
+
+
+@dataclass(slots=True)
+class Authenticator:
+    """A person's authenticator app.
+
+    key: the secret that counts, base32. offered: one that was shown and counts from the first code made with it.
+    last_step: the time step of the last code taken, so that none is taken twice.
+    """
+
+    key: str = field(default="", repr=False)
+    offered: str = field(default="", repr=False)
+    last_step: int = -1
 
 
 @dataclass(slots=True)
@@ -39,6 +55,9 @@ class Person:
     claims: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     is_test: bool = False
+    authenticator: Authenticator = field(default_factory=Authenticator)
+    providers: set[str] = field(default_factory=set)
+    has_sso: bool = False
     logins: deque[Login] = field(default_factory=lambda: deque(maxlen=REMEMBERED_LOGINS))
 
 
@@ -52,6 +71,7 @@ class Tenant:
     domains: list[str] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
     disabled: bool = False
+    sso: Sso = "none"
 
 
 @dataclass(slots=True)
@@ -116,9 +136,27 @@ class Directory:
         self.access_keys: dict[str, AccessKey] = {}
 
     def person_by_login(self, login_id: str) -> Person | None:
-        """Who signs in by this id, regardless of case."""
-        wanted = login_id.casefold()
-        return next((one for one in self.people.values() if wanted in map(str.casefold, one.login_ids)), None)
+        """Who signs in by this id, regardless of case and of what stands between the digits of a phone number."""
+        wanted = compared(login_id)
+        return next((one for one in self.people.values() if wanted in map(compared, one.login_ids)), None)
+
+    def merge(self, kept: Person, other: Person) -> None:
+        """Give all that `other` signs in by and may do to `kept`, and forget `other`."""
+        kept.login_ids = list(dict.fromkeys([*kept.login_ids, *other.login_ids]))
+        kept.roles = list(dict.fromkeys([*kept.roles, *other.roles]))
+        for tenant, names in other.tenants.items():
+            kept.tenants[tenant] = list(dict.fromkeys([*kept.tenants.get(tenant, []), *names]))
+        kept.providers |= other.providers
+        self.people.pop(other.id, None)
+
+    def tenant_by(self, word: str) -> Tenant | None:
+        """The tenant of this id, this name or this e-mail domain; an e-mail address stands for its domain."""
+        domain = word.rpartition("@")[2].casefold()
+        named = self.tenants.get(word) or next((one for one in self.tenants.values() if one.name == word), None)
+        return named or next(
+            (one for one in self.tenants.values() if domain in map(str.casefold, one.domains)),
+            None,
+        )
 
     def key_by_cleartext(self, cleartext: str) -> AccessKey | None:
         """The access key with this cleartext."""

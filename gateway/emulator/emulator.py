@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.emulator.directory import digest
+from gateway.emulator.federation import Federation
+from gateway.emulator.inbox import Inbox
 from gateway.emulator.keys import PrivateKey, SigningKeys
 from gateway.emulator.planting import planted
+from gateway.emulator.proofs import Codes, Links
 from gateway.emulator.seed import Seed
 from gateway.emulator.sessions import Sessions
 from gateway.emulator.settings import Algorithm, Settings
@@ -35,7 +38,12 @@ class Emulator:
         self._management_digest = digest(seed.management_key.get_secret_value())
         self.project_id = seed.project_id
         self.password_policy = seed.password_policy
+        self.oauth_providers = tuple(seed.oauth_providers)
         self.directory = planted(seed, wall_s())
+        self.inbox = Inbox()
+        self.codes = Codes()
+        self.links = Links()
+        self.federation = Federation()
         self.traffic = Traffic()
         self.signing = SigningKeys(seed.settings.algorithm, keys)
         self.sessions = Sessions(
@@ -49,7 +57,7 @@ class Emulator:
 
     @property
     def settings(self) -> Settings:
-        """How sessions are made now."""
+        """How people sign in and sessions are made now."""
         return self._settings
 
     @property

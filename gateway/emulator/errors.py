@@ -10,19 +10,27 @@ BAD_REQUEST = "E011001"
 INVALID_ARGUMENT = "E011002"
 NOT_VALID = "E011003"
 MISSING_ARGUMENT = "E011004"
+WRONG_CODE = "E061102"
+TOO_MANY_CODES = "E061103"
+CODE_EXPIRED = "E061104"
 ALREADY_EXISTS = "E062107"
-NO_SUCH_PERSON = "E112102"
+UNKNOWN_PERSON = "E062108"  # seen in clients' sources, not in Descope's own list
+LINK_PENDING = "E062503"
+LINK_EXPIRED = "E062504"
+LINK_UNKNOWN = "E063010"
+NO_SUCH_PERSON = "E112102"  # to management
 RATE_LIMITED = "E130429"
 
 
 class ApiError(Exception):
     """One answer of the API other than success; `description` is sent to the client and never holds a credential."""
 
-    def __init__(self, status: int, description: str, *, code: str = "") -> None:
+    def __init__(self, status: int, description: str, *, code: str = "", retry_after_s: int | None = None) -> None:
         super().__init__(description)
         self.status = status
         self.description = description
         self.code = code or own_code(status)
+        self.retry_after_s = retry_after_s
 
 
 def own_code(status: int) -> str:
@@ -54,6 +62,11 @@ def missing(name: str) -> ApiError:
     return ApiError(400, f"The field {name!r} is missing", code=MISSING_ARGUMENT)
 
 
-def unauthenticated(description: str) -> ApiError:
+def unauthenticated(description: str, code: str = "") -> ApiError:
     """A credential that is absent, unknown, spent or expired."""
-    return ApiError(401, description)
+    return ApiError(401, description, code=code)
+
+
+def already_exists() -> ApiError:
+    """A login id that somebody has."""
+    return ApiError(400, "The user exists already", code=ALREADY_EXISTS)

@@ -9,6 +9,7 @@ from gateway.emulator.errors import ApiError, unauthenticated
 from gateway.emulator.management_keys import access_key_endpoints
 from gateway.emulator.management_people import people_endpoints, person_of
 from gateway.emulator.management_project import project_endpoints
+from gateway.emulator.management_proofs import proof_endpoints
 from gateway.emulator.traffic import Operation
 from gateway.emulator.wire import Answer, Call, Endpoint, Endpoints, Serve
 
@@ -45,6 +46,7 @@ def management_endpoints() -> Endpoints:
         ("GET", "/license"): _license,
         ("POST", "/auth/signin"): _sign_in,
         **people_endpoints(),
+        **proof_endpoints(),
         **project_endpoints(),
         **access_key_endpoints(),
     }

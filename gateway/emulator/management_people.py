@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, get_args
 
-from gateway.emulator.directory import Person, Status, new_id
+from gateway.emulator.directory import PROFILE_FIELDS, Authenticator, Person, Status, new_id
 from gateway.emulator.emulator import Emulator
-from gateway.emulator.errors import ALREADY_EXISTS, NO_SUCH_PERSON, ApiError, invalid, missing
-from gateway.emulator.password_api import PROFILE_FIELDS
-from gateway.emulator.passwords import hashed, require_policy
+from gateway.emulator.errors import NO_SUCH_PERSON, ApiError, already_exists, invalid, missing
+from gateway.emulator.invitations import Invitation, invitation_of, invite
+from gateway.emulator.passwords import expired, hashed, require_policy
 from gateway.emulator.views import person_view
 from gateway.emulator.wire import Answer, Call, Fields, Serve
 
@@ -56,29 +56,46 @@ def _view(emulator: Emulator, person: Person) -> Answer:
 
 
 def _create(emulator: Emulator, call: Call) -> Answer:
-    return _created(emulator, call.fields(), is_test=False)
+    return _view(emulator, _created(emulator, call.fields(), is_test=False))
 
 
 def _create_test(emulator: Emulator, call: Call) -> Answer:
-    return _created(emulator, call.fields(), is_test=True)
+    return _view(emulator, _created(emulator, call.fields(), is_test=True))
 
 
-def _created(emulator: Emulator, fields: Fields, *, is_test: bool) -> Answer:
+def _create_batch(emulator: Emulator, call: Call) -> Answer:
+    """Each on its own: who cannot be created stands among the failed, and the others are there."""
+    fields = call.fields()
+    shared = {name: value for name, value in fields.given().items() if name != "users"}
+    created, failed = [], []
+    for user in fields.parts("users"):
+        try:
+            created.append(person_view(emulator.directory, _created(emulator, Fields(shared | user.given()))))
+        except ApiError as err:
+            failed.append({"failure": err.description, "user": {"loginId": user.maybe_text("loginId")}})
+    return Answer({"createdUsers": created, "failedUsers": failed})
+
+
+def _created(emulator: Emulator, fields: Fields, *, is_test: bool = False) -> Person:
     login_ids = [fields.text("loginId"), *fields.texts("additionalLoginIds")]
     if any(emulator.directory.person_by_login(login_id) for login_id in login_ids):
-        raise ApiError(400, "The user exists already", code=ALREADY_EXISTS)
+        raise already_exists()
     person = Person(new_id("U"), login_ids, emulator.now_s(), is_test=is_test or fields.flag("test"))
     _fill(emulator, person, fields)
     password = fields.maybe_text("password")
     if password:
         require_policy(emulator.password_policy, password)
         person.password = hashed(password)
+    invitation: Invitation | None = None
     if fields.flag("invite"):
         person.status = "invited"
+        invitation = invitation_of(emulator, person, fields)
     if "status" in fields:
         person.status = _status(fields)
     emulator.directory.people[person.id] = person
-    return _view(emulator, person)
+    if invitation is not None:
+        invite(emulator, person, invitation)
+    return person
 
 
 def _update(emulator: Emulator, call: Call) -> Answer:
@@ -224,11 +241,25 @@ def _set_password(*, active: bool | None) -> Serve:
     return serve
 
 
+def _expire_password(emulator: Emulator, call: Call) -> Answer:
+    person = person_of(emulator, call.fields())
+    if person.password is None:
+        raise invalid("The user has no password")
+    person.password = expired(person.password)
+    return Answer()
+
+
+def _forget_authenticator(emulator: Emulator, call: Call) -> Answer:
+    person_of(emulator, call.fields()).authenticator = Authenticator()
+    return Answer()
+
+
 def people_endpoints() -> dict[tuple[str, str], Serve]:
     """By method and path below `/mgmt`."""
     return {
         ("POST", "/user/create"): _create,
         ("POST", "/user/create/test"): _create_test,
+        ("POST", "/user/create/batch"): _create_batch,
         ("GET", "/user"): _load,
         ("POST", "/user/search"): _search,
         ("POST", "/user/search/test"): _search_test,
@@ -245,4 +276,6 @@ def people_endpoints() -> dict[tuple[str, str], Serve]:
         ("POST", "/user/password/set"): _set_password(active=None),
         ("POST", "/user/password/set/active"): _set_password(active=True),
         ("POST", "/user/password/set/temporary"): _set_password(active=False),
+        ("POST", "/user/password/expire"): _expire_password,
+        ("POST", "/user/totp/delete"): _forget_authenticator,
     }

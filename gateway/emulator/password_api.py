@@ -1,17 +1,32 @@
-"""Sign-up, sign-in and changes of password.
+"""Sign-up, sign-in, changes and resets of passwords.
 
-An unknown login id and a wrong password get the same answer after the same work.
+An unknown login id and a wrong password get the same answer after the same work, and a reset answers alike for
+whoever it is.
 """
 
-from gateway.emulator.auth_api import refresh_token, tokens
-from gateway.emulator.directory import Login, Person, new_id
+from gateway.emulator.auth_api import refresh_token
+from gateway.emulator.channels import masked
+from gateway.emulator.contacting import (
+    address_of,
+    link_ids,
+    link_url,
+    newcomer,
+    require_wait_over,
+    send_code,
+    send_enchanted_link,
+    send_magic_link,
+)
+from gateway.emulator.directory import Person, new_id
 from gateway.emulator.emulator import Emulator
-from gateway.emulator.errors import ALREADY_EXISTS, ApiError, not_valid, unauthenticated
+from gateway.emulator.errors import already_exists, not_valid, unauthenticated
 from gateway.emulator.passwords import hashed, is_right, require_policy
+from gateway.emulator.proofs import Intent
+from gateway.emulator.signing_in import options_of, require_able, signed_in
 from gateway.emulator.traffic import Operation
-from gateway.emulator.wire import Answer, Call, Endpoint, Endpoints, Fields
+from gateway.emulator.wire import Answer, Call, Endpoint, Endpoints
 
-PROFILE_FIELDS = ("name", "givenName", "middleName", "familyName", "email", "phone", "picture")
+_FACTOR = "pwd"
+_RESET_SUBJECT = "A new password for you"
 
 
 def _sign_up(emulator: Emulator, call: Call) -> Answer:
@@ -20,15 +35,13 @@ def _sign_up(emulator: Emulator, call: Call) -> Answer:
     login_id, password = fields.text("loginId"), fields.text("password")
     require_policy(emulator.password_policy, password)
     if emulator.directory.person_by_login(login_id) is not None:
-        raise ApiError(400, "The user exists already", code=ALREADY_EXISTS)
-    profile: dict[str, object] = {
-        name: value for name in PROFILE_FIELDS if (value := fields.part("user").maybe_text(name))
-    }
-    if "@" in login_id:
-        profile.setdefault("email", login_id)
-    person = Person(new_id("U"), [login_id], emulator.now_s(), profile, hashed(password))
+        raise already_exists()
+    options = options_of(emulator, call, fields)
+    person = newcomer(emulator, login_id, fields.part("user"))
+    require_able(person, options)
+    person.password = hashed(password)
     emulator.directory.people[person.id] = person
-    return _signed_in(emulator, call, person, fields, first_seen=True)
+    return signed_in(emulator, call, person, _FACTOR, options, first_seen=True)
 
 
 def _sign_in(emulator: Emulator, call: Call) -> Answer:
@@ -37,7 +50,7 @@ def _sign_in(emulator: Emulator, call: Call) -> Answer:
     person = _proven(emulator, fields.text("loginId"), fields.text("password"))
     if person.password is not None and person.password.must_replace:
         raise not_valid("The password has expired and has to be replaced")
-    return _signed_in(emulator, call, person, fields)
+    return signed_in(emulator, call, person, _FACTOR, options_of(emulator, call, fields))
 
 
 def _replace(emulator: Emulator, call: Call) -> Answer:
@@ -47,7 +60,7 @@ def _replace(emulator: Emulator, call: Call) -> Answer:
     person = _proven(emulator, fields.text("loginId"), fields.text("oldPassword"))
     require_policy(emulator.password_policy, new)
     person.password = hashed(new)
-    return _signed_in(emulator, call, person, fields)
+    return signed_in(emulator, call, person, _FACTOR, options_of(emulator, call, fields))
 
 
 def _update(emulator: Emulator, call: Call) -> Answer:
@@ -62,10 +75,40 @@ def _update(emulator: Emulator, call: Call) -> Answer:
 
 
 def _reset(emulator: Emulator, call: Call) -> Answer:
-    # Nothing is sent anywhere, and the answer is the same for somebody who does not exist.
     call.secret(emulator.project_id)
-    login_id = call.fields().text("loginId")
-    return Answer({"resetMethod": "magiclink", "maskedEmail": masked(login_id)})
+    fields = call.fields()
+    login_id, method = fields.text("loginId"), emulator.settings.reset_method
+    url = "" if method == "otp" else _landing(emulator, fields.maybe_text("redirectUrl"), method)
+    body = {"resetMethod": method, "maskedEmail": masked(login_id)}
+    person = emulator.directory.person_by_login(login_id)
+    address = address_of(person, "email") if person is not None and person.status != "disabled" else ""
+    if person is None or not address:
+        require_wait_over(emulator, "email", login_id)
+        return Answer(body | _nobodys_link(emulator, method))
+    intent = Intent(person, "email", contact="email", address=address)
+    if method == "otp":
+        send_code(emulator, login_id, "email", intent, _RESET_SUBJECT)
+    elif method == "magiclink":
+        send_magic_link(emulator, "email", intent, url, _RESET_SUBJECT)
+    else:
+        pending_ref, message = send_enchanted_link(emulator, "email", intent, url, _RESET_SUBJECT)
+        body |= {"pendingRef": pending_ref, "linkId": message.link_id}
+    return Answer(body)
+
+
+def _landing(emulator: Emulator, given: str, method: str) -> str:
+    return link_url(emulator, given, "magic" if method == "magiclink" else "enchanted")
+
+
+def _nobodys_link(emulator: Emulator, method: str) -> dict[str, str]:
+    """What an enchanted link's answer has, for nobody: it waits and expires like any that is not clicked."""
+    if method != "enchantedlink":
+        return {}
+    nobody = Intent(Person(new_id("U"), [], emulator.now_s()), "email")
+    _, pending_ref = emulator.links.issue(
+        "enchanted", nobody, now_s=emulator.now_s(), ttl_s=emulator.settings.link_ttl_s
+    )
+    return {"pendingRef": pending_ref, "linkId": link_ids()[0]}
 
 
 def _policy(emulator: Emulator, call: Call) -> Answer:
@@ -82,34 +125,12 @@ def _policy(emulator: Emulator, call: Call) -> Answer:
     )
 
 
-def masked(address: str) -> str:
-    """An address of which only the first letters can be read, such as `a**@e******.com`."""
-    local, at, domain = address.partition("@")
-    name, dot, end = domain.rpartition(".")
-    return f"{_starred(local)}{at}{_starred(name)}{dot}{end}"
-
-
-def _starred(word: str) -> str:
-    return word[:1] + "*" * (len(word) - 1)
-
-
 def _proven(emulator: Emulator, login_id: str, password: str) -> Person:
     person = emulator.directory.person_by_login(login_id)
     if not is_right(person.password if person else None, password) or person is None:
         raise unauthenticated("The login id or the password is wrong")
-    if person.status not in {"enabled", "invited"}:
-        raise ApiError(403, "The user is disabled")
+    require_able(person)
     return person
-
-
-def _signed_in(emulator: Emulator, call: Call, person: Person, fields: Fields, *, first_seen: bool = False) -> Answer:
-    options = fields.part("loginOptions")
-    person.status = "enabled"
-    person.logins.append(Login(emulator.now_s(), call.address))
-    issued = emulator.sessions.start(
-        person, client_claims=options.mapping("customClaims"), end_others=options.flag("revokeOtherSessions")
-    )
-    return tokens(emulator, issued, first_seen=first_seen)
 
 
 def password_endpoints() -> Endpoints:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.emulator.errors import not_valid
 from gateway.emulator.settings import PasswordPolicy
@@ -29,6 +29,11 @@ def hashed(password: str, *, must_replace: bool = False) -> PasswordHash:
     """The password, no longer readable."""
     salt = secrets.token_bytes(16)
     return PasswordHash(salt, _derive(password, salt), must_replace)
+
+
+def expired(known: PasswordHash) -> PasswordHash:
+    """The same password, which its owner has to replace at the next sign-in."""
+    return replace(known, must_replace=True)
 
 
 def is_right(known: PasswordHash | None, password: str) -> bool:

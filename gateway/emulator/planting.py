@@ -1,6 +1,16 @@
 """From seed to directory. Passwords and keys are hashed on the way; nothing of the seed is kept."""
 
-from gateway.emulator.directory import AccessKey, Directory, Permission, Person, Role, Tenant, digest, fixed_id
+from gateway.emulator.directory import (
+    AccessKey,
+    Authenticator,
+    Directory,
+    Permission,
+    Person,
+    Role,
+    Tenant,
+    digest,
+    fixed_id,
+)
 from gateway.emulator.passwords import hashed
 from gateway.emulator.seed import Seed, SeedAccessKey, SeedPerson
 
@@ -16,7 +26,9 @@ def planted(seed: Seed, now_s: float) -> Directory:
         made = Role(role_id, role.name, now_s, role.description, [*role.permissions], role.tenant or "")
         directory.roles[made.tenant, made.name] = made
     for tenant in seed.tenants:
-        directory.tenants[tenant.id] = Tenant(tenant.id, tenant.name, now_s, [*tenant.domains], {**tenant.attributes})
+        directory.tenants[tenant.id] = Tenant(
+            tenant.id, tenant.name, now_s, [*tenant.domains], {**tenant.attributes}, sso=tenant.sso
+        )
     for one in seed.people:
         person = _person(seed.project_id, one, now_s)
         directory.people[person.id] = person
@@ -31,9 +43,11 @@ def _person(project_id: str, one: SeedPerson, now_s: float) -> Person:
     profile: dict[str, object] = {field: value for field, value in named.items() if value}
     if one.email:
         profile["verifiedEmail"] = True
+    if one.phone:
+        profile["verifiedPhone"] = True
     return Person(
         id=one.id or fixed_id("U", project_id, one.login_id),
-        login_ids=[one.login_id],
+        login_ids=[one.login_id, *one.more_login_ids],
         created_s=now_s,
         profile=profile,
         password=hashed(one.password.get_secret_value()) if one.password is not None else None,
@@ -42,6 +56,7 @@ def _person(project_id: str, one: SeedPerson, now_s: float) -> Person:
         tenants={tenant: [*roles] for tenant, roles in one.tenants.items()},
         claims={**one.claims},
         attributes={**one.attributes},
+        authenticator=Authenticator(one.totp_key.get_secret_value() if one.totp_key is not None else ""),
     )
 
 

@@ -1,16 +1,21 @@
 """The seed file: who and what the emulator knows when it starts."""
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
 
+from gateway.emulator.channels import compared, is_email, is_phone
 from gateway.emulator.networks import is_network
 from gateway.emulator.passwords import broken_rules
 from gateway.emulator.settings import PasswordPolicy, Settings, Strict, problems
+
+# Those that Descope's JavaScript SDK has methods for.
+KNOWN_PROVIDERS = ("google", "github", "microsoft", "apple", "gitlab", "facebook", "discord", "linkedin", "slack")
 
 
 class SeedError(Exception):
@@ -40,17 +45,22 @@ class SeedTenant(Strict):
     name: str = Field(min_length=1)
     domains: list[str] = Field(default_factory=list)
     attributes: dict[str, Any] = Field(default_factory=dict)
+    # Whether its people sign in at an identity provider of its own; the emulator plays that, too.
+    sso: Literal["none", "saml", "oidc"] = "none"
 
 
 class SeedPerson(Strict):
     """Somebody who can sign in."""
 
     login_id: str = Field(min_length=1)
+    more_login_ids: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     id: str | None = Field(default=None, pattern=r"^U2[A-Za-z0-9]{20,}$")
     name: str = ""
     email: str = ""
     phone: str = ""
     password: SecretStr | None = None
+    # The key of an authenticator app, base32.
+    totp_key: SecretStr | None = None
     status: Literal["enabled", "disabled", "invited"] = "enabled"
     roles: list[str] = Field(default_factory=list)
     tenants: dict[str, list[str]] = Field(default_factory=dict)
@@ -84,12 +94,15 @@ class Seed(Strict):
     permissions: list[SeedPermission] = Field(default_factory=list)
     roles: list[SeedRole] = Field(default_factory=list)
     tenants: list[SeedTenant] = Field(default_factory=list)
+    oauth_providers: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]] = Field(
+        default_factory=lambda: [*KNOWN_PROVIDERS]
+    )
     people: list[SeedPerson] = Field(default_factory=list)
     access_keys: list[SeedAccessKey] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        found = [*self._twins(), *self._strangers(), *self._weak_passwords()]
+        found = [*self._twins(), *self._strangers(), *self._weak_passwords(), *self._no_addresses()]
         if found:
             raise ValueError("; ".join(found))
         return self
@@ -98,7 +111,10 @@ class Seed(Strict):
         yield from _twice("permission", (one.name for one in self.permissions))
         yield from _twice("role", ((one.name, one.tenant) for one in self.roles))
         yield from _twice("tenant", (one.id for one in self.tenants))
-        yield from _twice("login_id", (one.login_id for one in self.people))
+        login_ids = (one for person in self.people for one in (person.login_id, *person.more_login_ids))
+        yield from _twice("login_id", (compared(one) for one in login_ids))
+        yield from _twice("domain of a tenant", (one.casefold() for tenant in self.tenants for one in tenant.domains))
+        yield from _twice("oauth_providers:", self.oauth_providers)
         yield from _twice("id of a person", (one.id for one in self.people if one.id))
         yield from _twice("access key id", (one.id for one in self.access_keys))
         if len({one.cleartext.get_secret_value() for one in self.access_keys}) < len(self.access_keys):
@@ -145,6 +161,15 @@ class Seed(Strict):
                 broken = broken_rules(self.password_policy, person.password.get_secret_value())
                 yield from (f"{person.login_id}: the password needs {rule}" for rule in broken)
 
+    def _no_addresses(self) -> Iterable[str]:
+        for person in self.people:
+            if person.email and not is_email(person.email):
+                yield f"{person.login_id}: {person.email!r} is no e-mail address"
+            if person.phone and not is_phone(person.phone):
+                yield f"{person.login_id}: {person.phone!r} is no phone number, such as +12025550100"
+            if person.totp_key is not None and not _is_base32(person.totp_key.get_secret_value()):
+                yield f"{person.login_id}: totp_key must be base32, 16 letters A-Z and digits 2-7 or more"
+
     def _has_role(self, name: str, tenant: str | None) -> bool:
         return any(role.name == name and role.tenant in {None, tenant} for role in self.roles)
 
@@ -170,6 +195,10 @@ def load_seed(path: Path) -> Seed:
         return Seed.model_validate(raw)
     except ValidationError as err:
         raise SeedError("\n".join(f"{path}: {problem}" for problem in problems(err))) from None
+
+
+def _is_base32(text: str) -> bool:
+    return re.fullmatch(r"[A-Z2-7]{16,}", text) is not None
 
 
 def _twice(kind: str, names: Iterable[Hashable]) -> Iterable[str]:

@@ -6,7 +6,7 @@ token keeps the expiry of the first. Each token carries a `jti`, without which t
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ from gateway.emulator.traffic import Incident, Traffic
 # What a custom claim may not be called: the service writes these itself.
 SYSTEM_CLAIMS = frozenset(
     {"amr", "aud", "dct", "drn", "dsub", "exp", "iat", "iss", "jti", "nbf", "nsec", "permissions", "rexp", "roles"}
-    | {"sub", "tenants"}
+    | {"su", "sub", "tenants"}
 )
 MANY_CHAINS = 10_000
 
@@ -33,6 +33,7 @@ class Chain:
     expires_s: int
     claims: dict[str, Any]
     client_claims: dict[str, Any]
+    factors: tuple[str, ...] = ("pwd",)
     newest: str = field(default="", repr=False)
     spent_s: dict[str, float] = field(default_factory=dict, repr=False)
     tenant: str = ""
@@ -77,18 +78,25 @@ class Sessions:
         claims: Mapping[str, Any] | None = None,
         client_claims: Mapping[str, Any] | None = None,
         end_others: bool = False,
+        factors: Iterable[str] = ("pwd",),
+        step_up: bool = False,
     ) -> Issued:
         """Begin a chain.
 
         claims: trusted ones, for the root of the tokens. client_claims: those a client asked for, kept apart in `nsec`.
+        factors: how the person proved who they are, for `amr`. step_up: mark the first session token, and it alone.
         """
         if end_others:
             self.end_person(person.id)
         self._sweep()
         expires_s = int(self._now_s()) + self._settings().refresh_ttl_s
-        chain = Chain(person.id, expires_s, dict(claims or {}), dict(client_claims or {}))
+        chain = Chain(person.id, expires_s, dict(claims or {}), dict(client_claims or {}), _factors(factors))
         self._advance(chain, person)
-        return self._issued(chain, person)
+        return self._issued(chain, person, step_up=step_up)
+
+    def is_going_on(self, chain: Chain) -> bool:
+        """Whether this chain has neither ended nor expired."""
+        return self._chains.get(digest(chain.newest)) is chain and self._now_s() < chain.expires_s
 
     def renew(self, token: str, *, tenant: str | None = None) -> Issued:
         """New tokens for a refresh token, on the way selecting `tenant` where one is given; ApiError when refused."""
@@ -153,13 +161,15 @@ class Sessions:
         claims = self._session_claims(key.id, rights, current, {**key.claims}, client_claims)
         return self._signing.sign(claims), claims["exp"]
 
-    def _issued(self, chain: Chain, person: Person) -> Issued:
+    def _issued(self, chain: Chain, person: Person, *, step_up: bool = False) -> Issued:
         rights = self._directory.rights(person.roles, person.tenants)
         custom = {**person.claims, **chain.claims}
         claims = self._session_claims(
             person.id, rights, self.current_tenant(chain, person), custom, chain.client_claims
         )
-        claims |= {"amr": ["pwd"], "rexp": _rfc3339(chain.expires_s)}
+        claims |= {"amr": [*chain.factors], "rexp": _rfc3339(chain.expires_s)}
+        if step_up:
+            claims |= {"su": True, "exp": claims["iat"] + self._settings().step_up_ttl_s}
         return Issued(person, self._signing.sign(claims), claims["exp"], chain.newest, chain.expires_s)
 
     def _session_claims(
@@ -187,7 +197,7 @@ class Sessions:
     def _advance(self, chain: Chain, person: Person) -> None:
         """Give the chain its next refresh token; the one before is spent."""
         claims = self._custom({**person.claims, **chain.claims}, chain.client_claims) | {
-            "amr": ["pwd"],
+            "amr": [*chain.factors],
             "drn": "DSR",
             "exp": chain.expires_s,
             "iat": int(self._now_s()),
@@ -225,6 +235,12 @@ class Sessions:
         if len(self._chains) >= MANY_CHAINS:
             now_s = self._now_s()
             self._chains = {name: chain for name, chain in self._chains.items() if chain.expires_s > now_s}
+
+
+def _factors(given: Iterable[str]) -> tuple[str, ...]:
+    """Each once and in order; `mfa` stands behind two or more."""
+    factors = tuple(dict.fromkeys(one for one in given if one != "mfa"))
+    return (*factors, "mfa") if len(factors) > 1 else factors
 
 
 def _rfc3339(at_s: int) -> str:

@@ -2,10 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gateway.emulator.web_addresses import is_web_address
 
 Algorithm = Literal["RS256", "ES256"]
-FOUR_WEEKS_S = 4 * 7 * 24 * 3600
+DAY_S = 24 * 3600
+WEEK_S = 7 * DAY_S
+FOUR_WEEKS_S = 4 * WEEK_S
 
 
 class Strict(BaseModel):
@@ -15,7 +19,7 @@ class Strict(BaseModel):
 
 
 class Settings(Strict):
-    """How sessions are made and delivered."""
+    """How people sign in, and how sessions are made and delivered."""
 
     session_ttl_s: int = Field(default=600, ge=1, le=FOUR_WEEKS_S)
     refresh_ttl_s: int = Field(default=FOUR_WEEKS_S, ge=1, le=10 * FOUR_WEEKS_S)
@@ -29,6 +33,32 @@ class Settings(Strict):
     issuer: Literal["id", "url"] = "id"
     session_audience: str | None = None
     refresh_audience: str | None = None
+    # Of the session token after a step-up, the one with `su`.
+    step_up_ttl_s: int = Field(default=600, ge=1, le=FOUR_WEEKS_S)
+    # One-time codes: how long they live, and after how many wrong ones they are void.
+    code_ttl_s: int = Field(default=180, ge=1, le=DAY_S)
+    code_attempts: int = Field(default=5, ge=1, le=100)
+    # Magic, enchanted and embedded links; an invitation lives longer.
+    link_ttl_s: int = Field(default=180, ge=1, le=FOUR_WEEKS_S)
+    invitation_ttl_s: int = Field(default=WEEK_S, ge=1, le=FOUR_WEEKS_S)
+    # Who was sent something has to wait this long for the next.
+    send_wait_s: float = Field(default=1.0, ge=0, le=3600)
+    reset_method: Literal["magiclink", "otp", "enchantedlink"] = "magiclink"
+    # What a provider's sign-in is exchanged for a session with.
+    exchange_code_ttl_s: int = Field(default=60, ge=1, le=3600)
+    # Where people are sent when the request does not say: by links, and back from providers.
+    magic_link_url: str = ""
+    enchanted_link_url: str = ""
+    sign_in_url: str = ""
+    # Where browsers reach this emulator, if that is not where its clients do.
+    public_url: str = ""
+
+    @field_validator("magic_link_url", "enchanted_link_url", "sign_in_url", "public_url")
+    @classmethod
+    def _is_empty_or_web_address(cls, url: str) -> str:
+        if url and not is_web_address(url):
+            raise ValueError("must be an absolute http or https URL, or empty")
+        return url
 
 
 class PasswordPolicy(Strict):

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from gateway.emulator.directory import AccessKey, Directory, Permission, Person, Role, Tenant
-
-_PROFILE = ("name", "givenName", "middleName", "familyName", "email", "phone", "picture")
+from gateway.emulator.directory import PROFILE_FIELDS, AccessKey, Directory, Permission, Person, Role, Tenant
 
 
 def person_view(directory: Directory, person: Person) -> dict[str, Any]:
     """Descope's UserResponse."""
-    texts = {name: person.profile.get(name, "") for name in _PROFILE}
+    texts = {name: person.profile.get(name, "") for name in PROFILE_FIELDS}
     return texts | {
         "loginIds": [*person.login_ids],
         "externalIds": [*person.login_ids],
@@ -32,11 +30,11 @@ def person_view(directory: Directory, person: Person) -> dict[str, Any]:
         "customAttributes": person.attributes,
         "createdTime": int(person.created_s),
         "password": person.password is not None,
-        "TOTP": False,
-        "SAML": False,
+        "TOTP": bool(person.authenticator.key),
+        "SAML": person.has_sso,
         "OIDC": False,
         "SCIM": False,
-        "OAuth": {},
+        "OAuth": dict.fromkeys(sorted(person.providers), True),
         "webauthn": False,
         "push": False,
         "ssoAppIds": [],
@@ -51,6 +49,7 @@ def tenant_view(tenant: Tenant) -> dict[str, Any]:
         "name": tenant.name,
         "selfProvisioningDomains": [*tenant.domains],
         "customAttributes": tenant.attributes,
+        "authType": tenant.sso,
         "disabled": tenant.disabled,
         "createdTime": int(tenant.created_s),
     }

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 from gateway.emulator.emulator import Emulator
 from gateway.emulator.errors import BAD_REQUEST, ApiError, invalid, missing, unauthenticated
@@ -23,6 +24,7 @@ class Call:
     raw_authorization: str = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
     address: str
+    base_url: str
 
     def fields(self) -> "Fields":
         """The JSON object in the body; an empty body is an empty object."""
@@ -37,6 +39,14 @@ class Call:
     def queried(self) -> "Fields":
         """The query's parameters, read as fields are."""
         return Fields(self.query)
+
+    def form(self) -> "Fields":
+        """The fields of a posted form; of several with one name the last."""
+        try:
+            posted = parse_qs(self.raw_body.decode("utf-8"), keep_blank_values=True, max_num_fields=50)
+        except ValueError as err:
+            raise ApiError(400, "The body is not a form", code=BAD_REQUEST) from err
+        return Fields({name: values[-1] for name, values in posted.items()})
 
     def secret(self, project_id: str) -> str:
         """What follows the project id in the bearer, without an auth management key; "" when nothing does.
@@ -69,6 +79,7 @@ class Answer:
     status: int = 200
     cookies: tuple[SetCookie, ...] = ()
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Serve = Callable[[Emulator, Call], Answer]
