@@ -67,6 +67,23 @@ def test_a_good_seed_is_loaded(tmp_path: Path) -> None:
         pytest.param(
             {"access_keys": [GOOD["access_keys"][0] | {"permitted_ips": ["here"]}]}, "'here'", id="no-address"
         ),
+        pytest.param({"people": [{"login_id": "a", "email": "at home"}]}, "no e-mail address", id="no-email"),
+        pytest.param({"people": [{"login_id": "a", "phone": "0-nine"}]}, "no phone number", id="no-phone"),
+        pytest.param({"people": [{"login_id": "a", "totp_key": "hunter2"}]}, "base32", id="no-totp-key"),
+        pytest.param(
+            {"people": [{"login_id": "+1 202 555 0101"}, {"login_id": "a", "more_login_ids": ["+12025550101"]}]},
+            "2 times",
+            id="a-phone-twice",
+        ),
+        pytest.param(
+            {"tenants": [{"id": one, "name": one, "domains": ["a.example"]} for one in ("acme", "globex")]},
+            "'a.example' appears 2 times",
+            id="a-domain-twice",
+        ),
+        pytest.param({"tenants": [{"id": "acme", "name": "Acme", "sso": "yes"}]}, "tenants.0.sso", id="unknown-sso"),
+        pytest.param({"oauth_providers": ["a b"]}, "oauth_providers.0", id="no-provider"),
+        pytest.param({"settings": {"magic_link_url": "/verify"}}, "settings.magic_link_url", id="no-url"),
+        pytest.param({"settings": {"reset_method": "pigeon"}}, "settings.reset_method", id="unknown-reset-method"),
     ],
 )
 def test_a_bad_seed_is_an_error_that_names_file_and_problem(tmp_path: Path, change: dict[str, Any], named: str) -> None:
@@ -103,6 +120,17 @@ def test_what_is_no_seed_is_an_error(tmp_path: Path, text: str, named: str) -> N
 def test_a_seed_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(SeedError, match=r"nowhere\.yaml: cannot be read"):
         load_seed(tmp_path / "nowhere.yaml")
+
+
+def test_a_seeded_person_signs_in_by_each_login_id(tmp_path: Path) -> None:
+    person = {"login_id": "ada@example.com", "more_login_ids": ["+1 (202) 555-0101"], "phone": "+12025550101"}
+    loaded = Emulator(load_seed(_written(tmp_path, yaml.safe_dump(GOOD | {"people": [person]}))))
+
+    found = [loaded.directory.person_by_login(one) for one in ("ADA@example.com", "+12025550101", "+1 202 555-0101")]
+
+    assert found[0] is not None
+    assert found.count(found[0]) == 3
+    assert loaded.directory.person_by_login("12025550101") is None
 
 
 def test_a_running_emulator_holds_no_password_and_no_key(seed: Seed) -> None:
