@@ -65,8 +65,17 @@ def build_app(emulator: Emulator) -> web.Application:
     """The emulator as an application for a server of one's own."""
     app = web.Application(middlewares=[_errors_as_descope])
     app[_EMULATOR] = emulator
-    app[_ENDPOINTS] = {
-        **auth_endpoints(emulator.project_id),
+    app[_ENDPOINTS] = all_endpoints(emulator.project_id)
+    app.on_response_prepare.append(_mark)
+    # (?s:.*): without it a path with an encoded line feed would be nobody's.
+    app.router.add_route("*", "/{path:(?s:.*)}", _answer)
+    return app
+
+
+def all_endpoints(project_id: str) -> Endpoints:
+    """Everything that answers, by method and path."""
+    return {
+        **auth_endpoints(project_id),
         **password_endpoints(),
         **otp_endpoints(),
         **link_endpoints(),
@@ -77,10 +86,6 @@ def build_app(emulator: Emulator) -> web.Application:
         **management_endpoints(),
         **control_endpoints(),
     }
-    app.on_response_prepare.append(_mark)
-    # (?s:.*): without it a path with an encoded line feed would be nobody's.
-    app.router.add_route("*", "/{path:(?s:.*)}", _answer)
-    return app
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""From seed to directory. Passwords and keys are hashed on the way; nothing of the seed is kept."""
+"""From seed to directory. Passwords and access keys are hashed on the way; of secrets only authenticators' stay."""
 
 from gateway.emulator.directory import (
     AccessKey,
