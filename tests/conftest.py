@@ -275,6 +275,9 @@ async def open_house(
     profile: bool = False,
     log_form: str = "off",
     log_stream: TextIO | None = None,
+    public_url: str = "http://app.example.com",
+    port: int = 0,
+    cookies: str = "{secure: false}",
 ) -> AsyncIterator[House]:
     """Emulator, recording upstream, gateway. top: YAML after the upstreams; server: more keys of `server`."""
     clock = Hands()
@@ -291,8 +294,8 @@ async def open_house(
 version: 1
 descope: {{project_id: {PROJECT}, base_url: "{base_url}"}}
 server:
-  public_urls: ["http://app.example.com"]
-  cookies: {{secure: false}}
+  public_urls: ["{public_url}"]
+  cookies: {cookies}
 {server}
 upstreams:
   legacy:
@@ -303,7 +306,7 @@ upstreams:
 {routes}
 """
             gateway = Gateway(parse(text, "test.yaml", {}), log_form=log_form, log_stream=log_stream, clock=clock)
-            public, admin = await gateway.start(Address(LOOPBACK, 0), Address(LOOPBACK, 0))
+            public, admin = await gateway.start(Address(LOOPBACK, port), Address(LOOPBACK, 0))
             assert admin is not None
             try:
                 await gateway.keyring.ready()
