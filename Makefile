@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv
 BIN := $(VENV)/bin
-NODE := tests/emulator/node
+NODE := tests/emulator/node tests/real/node
 # --no-user: a `user = true` in pip's configuration does not work inside a virtual environment.
 # --only-binary: building a package would fetch build tools that no lock names.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-user \
@@ -49,11 +49,11 @@ bench: $(VENV)/.runtime  ## compare with other gateways, a quarter of an hour; B
 	@exec $(BIN)/python -m bench $(BENCH)
 
 .PHONY: node-modules
-node-modules: $(NODE)/node_modules/.package-lock.json  ## install the Node SDK that the emulator is tested with
+node-modules: $(NODE:%=%/node_modules/.package-lock.json)  ## install the Node packages that the tests use
 
-$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
-	@echo '==> installing the Node SDK into $(NODE)/node_modules'
-	npm ci --prefix $(NODE) --no-audit --no-fund
+%/node_modules/.package-lock.json: %/package-lock.json
+	@echo '==> installing into $*/node_modules'
+	npm ci --prefix $* --no-audit --no-fund
 	@touch $@
 
 .PHONY: lock
@@ -65,7 +65,7 @@ lock:  ## resolve the dependencies anew into the lock files (needs uv)
 
 .PHONY: clean
 clean:  ## remove the virtual environment and what the tools left behind
-	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE)/node_modules
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE:%=%/node_modules)
 
 # --- set-up: each stamp is newer than what it was made from ----------------------------------------------------------
 

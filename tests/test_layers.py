@@ -89,6 +89,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("gate",),
     ("streams",),
     (
+        "doors/look",
         "doors/answers",
         "doors/reader",
         "doors/listener",

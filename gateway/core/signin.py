@@ -27,6 +27,30 @@ class Channel(StrEnum):
     WHATSAPP = "whatsapp"
 
 
+# What the pages say where the route file says nothing else (`login.brand.texts`).
+TEXTS: Mapping[str, str] = {
+    "sign_in": "Sign in",
+    "lead": "",
+    "footer": "",
+    "login": "Login",
+    "password": "Password",
+    "forgotten_password": "Forgotten password",
+    "new_account": "New account",
+    "other_ways": "Other ways to sign in",
+    "by_password": "With a password",
+    "by_otp": "With a one-time code",
+    "by_magic_link": "With a link in a message",
+    "by_enchanted_link": "With a link and a number",
+    "by_oauth": "Continue with",
+    "by_sso": "With single sign-on",
+    "by_totp": "With an authenticator app",
+    "by_flow": "Step by step",
+    "signed_out": "You are signed out.",
+    "sign_in_again": "Sign in again",
+    "refused_hint": "Whoever runs this service can find out more with the request's number.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """Which of the project's message templates Descope uses. All empty: the project's own choice."""
@@ -38,7 +62,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """Title, logo, colours and texts of the pages. logo: a path on this site. texts: sentences by their names."""
+    """Title, logo, colours and texts of the pages. logo: a path on this site. texts: by names that `TEXTS` has."""
 
     title: str = ""
     logo: str = ""

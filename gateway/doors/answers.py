@@ -6,17 +6,13 @@ the place to return to after sign-in, which is its own canonical path.
 
 import json
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from urllib.parse import quote, urlsplit
-
-import jinja2
 
 from gateway.core.crosssite import cors_lines
 from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Reason, Refuse, RequestFacts
+from gateway.doors.look import Look, plain_look
 
-STYLE_PATH = "/.auth/style.css"
 _CSP = b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 # What a person is told; what an operator does about it stands in docs/reasons.md.
@@ -72,35 +68,36 @@ class Answer:
     body: bytes = b""
 
 
-@cache
-def pages() -> jinja2.Environment:
-    """The templates of our pages, with everything escaped."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
+def html(
+    status: int,
+    template: str,
+    *lines: bytes,
+    look: Look | None = None,
+    script: bool = False,
+    wait_s: int | None = None,
+    **values: object,
+) -> Answer:
+    """A page of ours; it loads nothing but our style sheet and the logo, and stands in nobody's frame.
 
-
-@cache
-def style() -> bytes:
-    return (Path(__file__).parent / "templates" / "style.css").read_bytes()
-
-
-def html(status: int, template: str, *lines: bytes, **values: object) -> Answer:
-    """A page of ours; it loads nothing but our style sheet and stands in nobody's frame."""
-    body = pages().get_template(template).render(style_path=STYLE_PATH, **values).encode()
+    script: the page may load scripts of ours, and they may ask us. wait_s: a wait that the page counts down.
+    """
+    look = look or plain_look()
+    policy = _CSP
+    if script or wait_s is not None:
+        policy += b"; script-src 'self'; connect-src 'self'"
+    if look.brand.logo:
+        policy += b"; img-src 'self'"
     return Answer(
         status,
         (
             b"Content-Type: text/html; charset=utf-8",
-            b"Content-Security-Policy: " + _CSP,
+            b"Content-Security-Policy: " + policy,
             b"X-Content-Type-Options: nosniff",
             b"Referrer-Policy: no-referrer",
             b"Cache-Control: no-store",
             *lines,
         ),
-        body,
+        look.page(template, wait_s=wait_s, **values).encode(),
     )
 
 
@@ -128,6 +125,7 @@ def refusal(
     public_url: str = "",
     cookies: tuple[bytes, ...] = (),
     standings: tuple[Standing, ...] = (),
+    look: Look | None = None,
 ) -> Answer:
     """The answer to a refused request; facts: None where the request could not even be read."""
     lines = [b"X-Request-Id: " + request_id.encode("ascii"), *(b"Set-Cookie: " + cookie for cookie in cookies)]
@@ -152,11 +150,13 @@ def refusal(
             refuse.status,
             "refused.html",
             *lines,
+            look=look,
+            wait_s=refuse.retry_after_s,
             code=refuse.status,
             sentence=SENTENCES[refuse.reason],
+            detail=refuse.detail,
             reason=refuse.reason.value,
             request_id=request_id,
-            retry_after_s=refuse.retry_after_s,
         )
     problem = {
         "type": "about:blank",

@@ -374,6 +374,7 @@ class ProxyDoor:
             public_url=self._public_url(facts),
             cookies=cookies,
             standings=visit.standings,
+            look=self._in.sign_in.look,
         )
         return self._write(visit, answer)
 
@@ -391,7 +392,9 @@ class ProxyDoor:
             record.reason = outcome.answer.reason.value
             is_fault = outcome.answer.status >= 500
             record.outcome = "failed" if is_fault else "refused"
-            answer = refusal(outcome.answer, record.request_id, facts, cookies=outcome.cookies)
+            answer = refusal(
+                outcome.answer, record.request_id, facts, cookies=outcome.cookies, look=self._in.sign_in.look
+            )
         else:
             record.outcome = "admitted"
             own = (b"X-Request-Id: " + record.request_id.encode("ascii"),)

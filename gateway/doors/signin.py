@@ -7,6 +7,7 @@ with `endpoints`, named in `_offered`.
 
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.core.crosssite import is_cross_site
@@ -14,7 +15,7 @@ from gateway.core.errors import IdentityProviderError
 from gateway.core.limits import Allowances
 from gateway.core.model import Reason, Refuse, RequestFacts, ServerRules
 from gateway.core.signin import LoginRules, Method
-from gateway.doors.answers import Answer, style
+from gateway.doors.answers import Answer
 from gateway.doors.auth.account import AccountPages
 from gateway.doors.auth.desk import Desk
 from gateway.doors.auth.login import LoginPage
@@ -23,15 +24,22 @@ from gateway.doors.auth.password import Passwords
 from gateway.doors.auth.password_reset import PasswordReset
 from gateway.doors.auth.password_rules import PasswordRules
 from gateway.doors.auth.session import OwnSession
+from gateway.doors.look import look_of
 from gateway.sessions import Sessions
 from gateway.tasks import Tasks
+
+_FOLDER = Path(__file__).parent / "templates"
 
 
 class SignIn:
     def __init__(self, sessions: Sessions, server: ServerRules, login: LoginRules, tasks: Tasks, clock: Clock) -> None:
         self._server = server
-        desk = Desk(sessions, login, server, tasks, clock, Allowances(capacity=20_000))
-        self._endpoints: dict[str, dict[str, Endpoint]] = {"style.css": {"GET": _style}}
+        self.look = look_of(login)
+        desk = Desk(sessions, login, server, tasks, clock, Allowances(capacity=20_000), self.look)
+        self._endpoints: dict[str, dict[str, Endpoint]] = {
+            "style.css": {"GET": _file(b"text/css", self.look.style)},
+            "wait.js": {"GET": _file(b"text/javascript", (_FOLDER / "wait.js").read_bytes())},
+        }
         for endpoints in chain(_always(desk), _offered(desk)):
             for path, methods in endpoints.items():
                 self._endpoints.setdefault(path, {}).update(methods)
@@ -67,6 +75,15 @@ def _offered(desk: Desk) -> Iterator[Endpoints]:
         yield PasswordReset(desk, rules).endpoints
 
 
-async def _style(facts: RequestFacts, body: Body) -> Outcome:
-    lines = (b"Content-Type: text/css; charset=utf-8", b"Cache-Control: no-store")
-    return Outcome(Answer(200, lines, style()))
+def _file(kind: bytes, content: bytes) -> Endpoint:
+    """What a page of ours loads."""
+    lines = (
+        b"Content-Type: " + kind + b"; charset=utf-8",
+        b"X-Content-Type-Options: nosniff",
+        b"Cache-Control: no-store",
+    )
+
+    async def serve(facts: RequestFacts, body: Body) -> Outcome:
+        return Outcome(Answer(200, lines, content))
+
+    return serve

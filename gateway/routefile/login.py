@@ -1,12 +1,14 @@
 """The `login` section of the route file: which sign-in methods are offered, and how the pages look."""
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
+import jinja2
 from pydantic import Field, JsonValue, model_validator
 
-from gateway.core.signin import Brand, Channel, FlowRules, LoginRules, Method, Template
+from gateway.core.signin import TEXTS, Brand, Channel, FlowRules, LoginRules, Method, Template
 from gateway.routefile import urls, values
 from gateway.routefile.forms import Form, Section, Text
 
@@ -112,11 +114,35 @@ class BrandSpec(Section):
     accent: Annotated[str, Form(values.colour)] | None = None
     """The colour of buttons and links in light pages: "#0b5cad"."""
     accent_dark: Annotated[str, Form(values.colour)] | None = None
-    """The same in dark pages."""
+    """The same in dark pages; without it, as in light ones."""
     texts: dict[Text, str] = Field(default_factory=dict)
     """Sentences in place of ours, by name."""
     templates: Text | None = None
     """A folder whose templates take the place of ours of the same name."""
+
+    @model_validator(mode="after")
+    def _can_be_shown(self) -> "BrandSpec":
+        for name in self.texts:
+            if name not in TEXTS:
+                near = get_close_matches(name, TEXTS, 1)
+                remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(TEXTS)}"
+                raise ValueError(f"texts has no {name}; {remedy}")
+        if self.templates is not None:
+            if not Path(self.templates).is_dir():
+                raise ValueError("templates is no folder; name one that exists, or take the key away")
+            _read_templates(Path(self.templates))
+        return self
+
+
+def _read_templates(folder: Path) -> None:
+    """What cannot be read as a template is found here, and not by whoever wants to sign in."""
+    for path in sorted(folder.rglob("*.html")):
+        try:
+            jinja2.Environment(autoescape=True).parse(path.read_text("utf-8"))
+        except jinja2.TemplateSyntaxError as err:
+            raise ValueError(f"templates: {path.relative_to(folder)} line {err.lineno}: {err.message}") from None
+        except (OSError, UnicodeDecodeError) as err:
+            raise ValueError(f"templates: {path.relative_to(folder)} cannot be read: {err}") from None
 
 
 class Login(Section):
@@ -155,9 +181,6 @@ class Login(Section):
             raise ValueError("a method stands twice in `methods`; keep one of the two")
         if "oauth" in self.methods and self.oauth is None:
             raise ValueError("the method oauth needs `oauth: {providers: [...]}`; name them, or take oauth away")
-        folder = self.brand.templates
-        if folder is not None and not Path(folder).is_dir():
-            raise ValueError("brand.templates is no folder; name one that exists, or take the key away")
         return self
 
 

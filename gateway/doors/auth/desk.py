@@ -33,6 +33,7 @@ from gateway.core.redirects import safe_return
 from gateway.core.signin import LoginRules
 from gateway.doors.answers import Answer, as_json, html, login_location
 from gateway.doors.auth.outcome import Outcome, goes_to, is_from_browser, refused_by, wants_page
+from gateway.doors.look import Look
 from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
 from gateway.renewals import Renewed
 from gateway.sessions import Caller, Sessions
@@ -96,14 +97,21 @@ class Desk:
     tasks: Tasks
     clock: Clock
     allowances: Allowances
+    look: Look
 
     # --- pages ------------------------------------------------------------------------------------------------------
 
-    def page(self, template: str, problem: Problem = FINE, *lines: bytes, **values: object) -> Answer:
-        """A page of ours; `problem` gives its status, and its sentence stands above the form."""
+    def page(
+        self, template: str, problem: Problem = FINE, *lines: bytes, script: bool = False, **values: object
+    ) -> Answer:
+        """A page of ours; `problem` gives its status, and its sentence stands above the form.
+
+        Every template is given `rd` and `login_id`, empty where `values` has none. script: see `html`.
+        """
         if problem.wait_s is not None:
             lines = (*lines, b"Retry-After: %d" % problem.wait_s)
-        return html(problem.status, template, *lines, problem=problem, login=self.login, **values)
+        given = {"rd": "/", "login_id": "", "problem": problem, "login": self.login} | values
+        return html(problem.status, template, *lines, look=self.look, script=script, wait_s=problem.wait_s, **given)
 
     def back(self, wanted: str) -> str:
         """Where to go after sign-in: a path on this site, whatever was asked for."""

@@ -2,6 +2,7 @@
 
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import Reason, Refuse, RequestFacts
+from gateway.core.signin import Method
 from gateway.doors.answers import Answer, as_json
 from gateway.doors.auth.desk import Again, Desk, Problem, bad_request
 from gateway.doors.auth.outcome import Body, Endpoint, Endpoints, Form, Outcome, read_form, read_query, wants_page
@@ -43,9 +44,10 @@ class Passwords:
         if isinstance(form, Refuse):
             return Outcome(form)
         login_id, password, rd = login_id_of(form), form.text("password"), form.text("rd") or "/"
+        page = "login.html" if self._desk.login.methods[0] is Method.PASSWORD else "password_signin.html"
 
         def again(problem: Problem) -> Answer:
-            return self._desk.page("login.html", problem, rd=rd, login_id=login_id)
+            return self._desk.page(page, problem, rd=rd, login_id=login_id)
 
         if not is_text(login_id) or not is_password(password):
             return bad_request(facts, again, "The fields login_id and password are needed.")
