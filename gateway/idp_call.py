@@ -76,7 +76,8 @@ class IdpRefusal:
 class SignInCall(Generic[T]):
     """One request of a sign-in method; made in `idp_methods`, sent by `IdentityProvider.ask`.
 
-    credential: a refresh token, for what only somebody signed in may ask. body: None for a GET.
+    credential: a refresh token, for what only somebody signed in may ask. body: None for a GET. about: whose address a
+    message goes to, "" where none does.
     """
 
     operation: Operation
@@ -85,6 +86,7 @@ class SignInCall(Generic[T]):
     body: dict[str, Any] | None = field(default=None, repr=False)
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     credential: str | None = field(default=None, repr=False)
+    about: str = field(default="", repr=False)
 
 
 def is_token(text: str, max_chars: int = MAX_TOKEN_CHARS) -> bool:

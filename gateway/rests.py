@@ -9,6 +9,7 @@ A bounded number of calls is under way at once, and whoever waited for a place l
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TypeVar
 
 from gateway.clock import Clock
@@ -27,6 +28,8 @@ class _Operation:
     busy: bool = False
     failures: int = 0
     probe: asyncio.Future[None] | None = None
+    busy_about: bytes = b""  # the one address that a pause was asked for, as a digest
+    busy_about_until_s: float = 0.0
     places: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
 
@@ -44,10 +47,12 @@ class Rests:
         known = self._operations.get(operation)
         return max(known.until_s - self._clock.mono_s(), 0.0) if known else 0.0
 
-    async def ask(self, operation: str, call: Callable[[], Awaitable[T]], share: str = "") -> T:
+    async def ask(self, operation: str, call: Callable[[], Awaitable[T]], share: str = "", *, about: str = "") -> T:
         """Call Descope when `operation` may be asked, else raise what it was put to rest by.
 
         share: askers of one share wait for each other's places only, so that a flood in one cannot starve another.
+        about: the address that a message goes to. A pause asked for one address may be that address's alone: it is told
+        to whoever asked, and the operation goes to rest when a second address is told the same meanwhile.
         """
         state = self._operations.setdefault(operation, _Operation())
         places = state.places.setdefault(share, asyncio.Semaphore(self._places))
@@ -59,11 +64,11 @@ class Rests:
         try:
             while state.failures and not self._raise_if_resting(operation, state) and state.probe is not None:
                 await asyncio.shield(state.probe)
-            return await self._call(operation, state, call)
+            return await self._call(operation, state, call, about)
         finally:
             places.release()
 
-    async def _call(self, operation: str, state: _Operation, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, operation: str, state: _Operation, call: Callable[[], Awaitable[T]], about: str) -> T:
         self._raise_if_resting(operation, state)
         probe = None
         if state.failures:
@@ -71,6 +76,8 @@ class Rests:
         try:
             answer = await call()
         except IdentityProviderError as fault:
+            if about and isinstance(fault, IdentityProviderBusy) and self._is_one_address(state, about, fault):
+                raise
             self._rest(operation, state, fault)
             raise self._fault(operation, state) from fault
         else:
@@ -83,6 +90,13 @@ class Rests:
             if probe is not None:
                 state.probe = None
                 probe.set_result(None)
+
+    def _is_one_address(self, state: _Operation, about: str, fault: IdentityProviderBusy) -> bool:
+        """Whether nobody but this address has been asked to wait."""
+        now_s, digest = self._clock.mono_s(), sha256(about.encode("utf-8", "surrogatepass")).digest()
+        is_one = state.busy_about in (b"", digest) or state.busy_about_until_s <= now_s
+        state.busy_about, state.busy_about_until_s = digest, now_s + (fault.retry_after_s or _FIRST_BACK_OFF_S)
+        return is_one and bool(fault.retry_after_s)
 
     def _raise_if_resting(self, operation: str, state: _Operation) -> bool:
         if state.until_s > self._clock.mono_s():

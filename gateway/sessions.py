@@ -308,7 +308,7 @@ class Sessions:
 
     async def asked(self, call: SignInCall[T]) -> T | IdpRefusal:
         """What Descope says to one request of a sign-in method; raises IdentityProviderError where it cannot."""
-        return await self._rests.ask(call.operation, lambda: self._idp.ask(call))
+        return await self._rests.ask(call.operation, lambda: self._idp.ask(call), about=call.about)
 
     async def begun(self, call: SignInCall[SessionPair]) -> Renewed | IdpRefusal:
         """The session that a sign-in method's last request begins, verified."""

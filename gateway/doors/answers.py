@@ -74,19 +74,24 @@ def html(
     *lines: bytes,
     look: Look | None = None,
     script: bool = False,
+    picture: bool = False,
     wait_s: int | None = None,
     **values: object,
 ) -> Answer:
     """A page of ours; it loads nothing but our style sheet and the logo, and stands in nobody's frame.
 
-    script: the page may load scripts of ours, and they may ask us. wait_s: a wait that the page counts down.
+    script: the page may load scripts of ours, and they may ask us. picture: it has one written into it. wait_s: a wait
+    that it counts down.
     """
     look = look or plain_look()
     policy = _CSP
     if script or wait_s is not None:
         policy += b"; script-src 'self'; connect-src 'self'"
-    if look.brand.logo:
-        policy += b"; img-src 'self'"
+    pictures = [b"'self'"] if look.brand.logo else []
+    if picture:
+        pictures.append(b"data:")
+    if pictures:
+        policy += b"; img-src " + b" ".join(pictures)
     return Answer(
         status,
         (

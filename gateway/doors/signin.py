@@ -18,12 +18,17 @@ from gateway.core.signin import LoginRules, Method
 from gateway.doors.answers import Answer
 from gateway.doors.auth.account import AccountPages
 from gateway.doors.auth.desk import Desk
+from gateway.doors.auth.enchanted_link import EnchantedLinks
 from gateway.doors.auth.login import LoginPage
+from gateway.doors.auth.magic_link import MagicLinks
+from gateway.doors.auth.otp import OneTimeCodes
 from gateway.doors.auth.outcome import Body, Endpoint, Endpoints, Outcome, refused_by
 from gateway.doors.auth.password import Passwords
 from gateway.doors.auth.password_reset import PasswordReset
 from gateway.doors.auth.password_rules import PasswordRules
+from gateway.doors.auth.redirects import OauthProviders, SingleSignOn
 from gateway.doors.auth.session import OwnSession
+from gateway.doors.auth.totp import AuthenticatorApps
 from gateway.doors.look import look_of
 from gateway.sessions import Sessions
 from gateway.tasks import Tasks
@@ -73,6 +78,19 @@ def _offered(desk: Desk) -> Iterator[Endpoints]:
         rules = PasswordRules(desk)
         yield Passwords(desk, rules).endpoints
         yield PasswordReset(desk, rules).endpoints
+    if desk.login.offers(Method.OTP):
+        yield OneTimeCodes(desk).endpoints
+    if desk.login.offers(Method.MAGIC_LINK):
+        yield MagicLinks(desk).endpoints
+    if desk.login.offers(Method.ENCHANTED_LINK):
+        yield EnchantedLinks(desk).endpoints
+        yield {"enchanted.js": {"GET": _file(b"text/javascript", (_FOLDER / "enchanted.js").read_bytes())}}
+    if desk.login.offers(Method.OAUTH):
+        yield OauthProviders(desk).endpoints
+    if desk.login.offers(Method.SSO):
+        yield SingleSignOn(desk).endpoints
+    if desk.login.offers(Method.TOTP):
+        yield AuthenticatorApps(desk).endpoints
 
 
 def _file(kind: bytes, content: bytes) -> Endpoint:

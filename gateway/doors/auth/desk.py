@@ -102,16 +102,31 @@ class Desk:
     # --- pages ------------------------------------------------------------------------------------------------------
 
     def page(
-        self, template: str, problem: Problem = FINE, *lines: bytes, script: bool = False, **values: object
+        self,
+        template: str,
+        problem: Problem = FINE,
+        *lines: bytes,
+        script: bool = False,
+        picture: bool = False,
+        **values: object,
     ) -> Answer:
         """A page of ours; `problem` gives its status, and its sentence stands above the form.
 
-        Every template is given `rd` and `login_id`, empty where `values` has none. script: see `html`.
+        Every template is given `rd` and `login_id`, empty where `values` has none. script, picture: see `html`.
         """
         if problem.wait_s is not None:
             lines = (*lines, b"Retry-After: %d" % problem.wait_s)
         given = {"rd": "/", "login_id": "", "problem": problem, "login": self.login} | values
-        return html(problem.status, template, *lines, look=self.look, script=script, wait_s=problem.wait_s, **given)
+        return html(
+            problem.status,
+            template,
+            *lines,
+            look=self.look,
+            script=script,
+            picture=picture,
+            wait_s=problem.wait_s,
+            **given,
+        )
 
     def back(self, wanted: str) -> str:
         """Where to go after sign-in: a path on this site, whatever was asked for."""
@@ -184,13 +199,19 @@ class Desk:
         self, facts: RequestFacts, call: SignInCall[SessionPair], again: Again, wrong: str, rd: str = "/"
     ) -> Outcome:
         """A session begins if Descope agrees, and the browser goes on to `rd`."""
-        try:
-            begun = await self.sessions.begun(call)
-        except IdentityProviderError as fault:
-            return self.failed(facts, fault, again)
+        begun = await self.begin_or_refusal(facts, call, again)
         if isinstance(begun, IdpRefusal):
             return self.refused(facts, begun, again, wrong)
-        return self.arrived(facts, begun, rd)
+        return begun if isinstance(begun, Outcome) else self.arrived(facts, begun, rd)
+
+    async def begin_or_refusal(
+        self, facts: RequestFacts, call: SignInCall[SessionPair], again: Again
+    ) -> Renewed | IdpRefusal | Outcome:
+        """As `begin`, for who tells one refusal from another, or has cookies of its own to send."""
+        try:
+            return await self.sessions.begun(call)
+        except IdentityProviderError as fault:
+            return self.failed(facts, fault, again)
 
     def refused(self, facts: RequestFacts, refusal: IdpRefusal, again: Again, wrong: str) -> Outcome:
         if wants_page(facts):

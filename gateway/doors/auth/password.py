@@ -1,15 +1,13 @@
 """Passwords: sign up, sign in, replace one that has run out, change one's own."""
 
-from gateway.core.errors import IdentityProviderError
 from gateway.core.model import Reason, Refuse, RequestFacts
 from gateway.core.signin import Method
 from gateway.doors.answers import Answer, as_json
-from gateway.doors.auth.desk import Again, Desk, Problem, bad_request
+from gateway.doors.auth.desk import Desk, Problem, bad_request
 from gateway.doors.auth.outcome import Body, Endpoint, Endpoints, Form, Outcome, read_form, read_query, wants_page
 from gateway.doors.auth.password_rules import PasswordRules, is_password, what_lacks
-from gateway.idp_call import IdpRefusal, SessionPair, SignInCall, is_text
+from gateway.idp_call import IdpRefusal, is_text
 from gateway.idp_methods import password as calls
-from gateway.renewals import Renewed
 
 _WRONG_LOGIN = "The login or the password is wrong, or this account may not sign in this way."
 _RUN_OUT = "This password has run out. Choose a new one."
@@ -54,7 +52,7 @@ class Passwords:
         slowed = self._desk.too_many(facts, again)
         if slowed is not None:
             return slowed
-        answer = await self._begun(facts, calls.sign_in(login_id, password), again)
+        answer = await self._desk.begin_or_refusal(facts, calls.sign_in(login_id, password), again)
         if isinstance(answer, IdpRefusal) and answer.status == 400 and answer.code == _NOT_VALID:
             return await self._to_be_replaced(facts, answer, login_id, rd)
         if isinstance(answer, IdpRefusal):
@@ -68,14 +66,6 @@ class Passwords:
             return self._desk.page("password_replace.html", problem, rd=rd, login_id=login_id, policy=policy)
 
         return self._desk.refused(facts, refusal, replace_page, _RUN_OUT)
-
-    async def _begun(
-        self, facts: RequestFacts, call: SignInCall[SessionPair], again: Again
-    ) -> Renewed | IdpRefusal | Outcome:
-        try:
-            return await self._desk.sessions.begun(call)
-        except IdentityProviderError as fault:
-            return self._desk.failed(facts, fault, again)
 
     # --- sign up, replace, change -----------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 All of them prove who asks, as any sign-in does, and the new password follows at once.
 """
 
-from gateway.core.errors import IdentityProviderError
 from gateway.core.model import Refuse, RequestFacts
 from gateway.core.signin import Channel
 from gateway.doors.answers import Answer, as_json
@@ -143,15 +142,14 @@ class PasswordReset:
         if token and is_text(token):
             proof = magic_link.verify(token)
         elif code and is_text(code) and is_text(login_id_of(form)):
-            proof = otp.verify(Channel.EMAIL, login_id_of(form), code)
+            proof = otp.verify(login_id_of(form), Channel.EMAIL, code)
         elif journey is not None and journey.extra:
             proof, wrong = enchanted_link.poll(journey.extra), _NOT_YET
         else:
             return bad_request(facts, again, "The link's token, or login_id and code, are needed.")
-        try:
-            answer = await self._desk.sessions.begun(proof)
-        except IdentityProviderError as fault:
-            return self._desk.failed(facts, fault, again)
+        answer = await self._desk.begin_or_refusal(facts, proof, again)
+        if isinstance(answer, Outcome):
+            return answer
         if isinstance(answer, IdpRefusal) and token:
             return await self._link_by_number(facts, token, answer, again)
         if isinstance(answer, IdpRefusal):
@@ -173,5 +171,5 @@ class PasswordReset:
         if isinstance(opened, IdpRefusal):
             return self._desk.refused(facts, refusal, again, _NO_PROOF)
         if wants_page(facts):
-            return Outcome(self._desk.page("password_go_back.html"))
+            return Outcome(self._desk.page("go_back.html"))
         return Outcome(Answer(204, (b"Cache-Control: no-store",)))
