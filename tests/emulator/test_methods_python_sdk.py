@@ -730,6 +730,7 @@ async def test_nobody_steps_up_on_another_persons_session(sdk: Any, emulator: Em
     await refused(sdk, lambda client: client.oauth.exchange_token(token_in(location, "code")), "E011003")
 
     assert list(emulator.inbox) == []
+    assert (await sdk(lambda client: client.mgmt.user.load(BOB)))["user"]["OAuth"] == {}
 
 
 async def test_a_session_that_ended_meanwhile_is_not_added_to(sdk: Any, emulator: Emulator) -> None:
