@@ -17,6 +17,7 @@ ALREADY_EXISTS = "E062107"
 UNKNOWN_PERSON = "E062108"  # seen in clients' sources, not in Descope's own list
 LINK_PENDING = "E062503"
 LINK_EXPIRED = "E062504"
+PASSWORD_EXPIRED = "E062909"  # noqa: S105 - a code
 LINK_UNKNOWN = "E063010"
 NO_SUCH_PERSON = "E112102"  # to management
 RATE_LIMITED = "E130429"

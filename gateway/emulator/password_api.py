@@ -18,7 +18,7 @@ from gateway.emulator.contacting import (
 )
 from gateway.emulator.directory import Person, new_id
 from gateway.emulator.emulator import Emulator
-from gateway.emulator.errors import already_exists, not_valid, unauthenticated
+from gateway.emulator.errors import PASSWORD_EXPIRED, ApiError, already_exists, not_valid, unauthenticated
 from gateway.emulator.passwords import hashed, is_right, require_policy
 from gateway.emulator.proofs import Intent
 from gateway.emulator.signing_in import options_of, require_able, signed_in
@@ -49,7 +49,7 @@ def _sign_in(emulator: Emulator, call: Call) -> Answer:
     fields = call.fields()
     person = _proven(emulator, fields.text("loginId"), fields.text("password"))
     if person.password is not None and person.password.must_replace:
-        raise not_valid("The password has expired and has to be replaced")
+        raise ApiError(400, "The password has expired and has to be replaced", code=PASSWORD_EXPIRED)
     return signed_in(emulator, call, person, _FACTOR, options_of(emulator, call, fields))
 
 

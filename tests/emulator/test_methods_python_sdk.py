@@ -473,14 +473,14 @@ async def test_t19_nobody_learns_from_a_reset_whether_there_is_an_account(
 
 async def test_an_expired_or_temporary_password_has_to_be_replaced(sdk: Any) -> None:
     await sdk(lambda client: client.mgmt.user.expire_password(BOB))
-    await refused(sdk, lambda client: client.password.sign_in(BOB, "bob-demo-password"), "E011003")
+    await refused(sdk, lambda client: client.password.sign_in(BOB, "bob-demo-password"), "E062909")
     wrong = await refused(sdk, lambda client: client.password.sign_in(BOB, "not-the-password"))
     assert wrong.status_code == 401
     await sdk(lambda client: client.password.replace(BOB, "bob-demo-password", "second password"))
     await sdk(lambda client: client.password.sign_in(BOB, "second password"))
 
     await sdk(lambda client: client.mgmt.user.set_temporary_password(BOB, "for once only"))
-    await refused(sdk, lambda client: client.password.sign_in(BOB, "for once only"), "E011003")
+    await refused(sdk, lambda client: client.password.sign_in(BOB, "for once only"), "E062909")
     await sdk(lambda client: client.password.replace(BOB, "for once only", "third password"))
     signed_in = await sdk(lambda client: client.password.sign_in(BOB, "third password"))
     assert amr(signed_in) == ["pwd"]
