@@ -119,6 +119,7 @@ async def _demonstrate(seed: "Seed", routes: Path, ports: Mapping[str, int]) -> 
             "sign-in page": f"http://{listen}/.auth/login",
             "who am I": f"http://{listen}/.auth/me",
             "health, metrics": f"http://{admin}/readyz  http://{admin}/metrics",
+            "codes and links": f"{descope}/_emulator/inbox",
             "the local Descope": f"{descope}/_emulator/requests",
             "the service itself": f"{legacy.url}/  (try it: it believes whatever it is told)",
         }

@@ -2508,7 +2508,7 @@ a policy is left to Descope
 
 a password that has run out is a wrong one
 @ PASSWORD::test_a_password_that_has_run_out_leads_to_its_replacement_and_on
-- if isinstance(answer, IdpRefusal) and answer.status == 400 and answer.code == _NOT_VALID:
+- if isinstance(answer, IdpRefusal) and answer.code == _EXPIRED:
 + if False:
 
 ## core/credentials.py

@@ -107,7 +107,7 @@ async def test_a_password_that_has_run_out_leads_to_its_replacement_and_on(house
     assert 'action="/.auth/password/replace"' in refused.text
     assert 'value="/deep?x=1"' in refused.text
     assert "bob-demo-password" not in refused.text
-    assert (reason_of(told), json.loads(told.body)["idp_code"]) == ("sign_in_refused", "E011003")
+    assert (reason_of(told), json.loads(told.body)["idp_code"]) == ("sign_in_refused", "E062909")
     assert (replaced.status, replaced.headers["Location"]) == (303, "/deep?x=1")
     assert (await house.get("/x", headers=cookie_header(set_cookies(replaced)))).status == 200
 

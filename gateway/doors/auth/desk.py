@@ -45,9 +45,10 @@ PREFIX = ".auth"
 # `Sessions.caller` judges credentials for a route; these pages take what a route with `auth: session` takes.
 ROUTE = Route(id=PREFIX, path="/.auth/**", upstream=Upstream(name="", authority=""))
 _ATTEMPTS = Limit("sign-ins of one client", Rate(3 * NS_PER_S, 20), Per.CLIENT)
-# Codes of Descope's that say nothing about whether an account exists.
+# Codes of Descope's that say nothing about whether an account exists, to who has not proved to be its owner.
 _SHOWN_CODES = frozenset(
-    {"E011001", "E011002", "E011003", "E011004", "E061102", "E062503", "E102004", "E103202", "E103205", "E108201"}
+    {"E011001", "E011002", "E011003", "E011004", "E061102", "E062503", "E062909"}
+    | {"E102004", "E103202", "E103205", "E108201"}
 )
 
 

@@ -13,8 +13,8 @@ _WRONG_LOGIN = "The login or the password is wrong, or this account may not sign
 _RUN_OUT = "This password has run out. Choose a new one."
 _WRONG_OLD = "The login or the old password is wrong, or the new password is not accepted."
 _NO_ACCOUNT_MADE = "No account could be made with these words. If you have one already, sign in, or reset its password."
-# What Descope answers for a right password that must be replaced, and for one against the policy.
-_NOT_VALID = "E011003"
+# What Descope answers for a right password that has run out or was temporary.
+_EXPIRED = "E062909"
 
 
 class Passwords:
@@ -53,7 +53,7 @@ class Passwords:
         if slowed is not None:
             return slowed
         answer = await self._desk.begin_or_refusal(facts, calls.sign_in(login_id, password), again)
-        if isinstance(answer, IdpRefusal) and answer.status == 400 and answer.code == _NOT_VALID:
+        if isinstance(answer, IdpRefusal) and answer.code == _EXPIRED:
             return await self._to_be_replaced(facts, answer, login_id, rd)
         if isinstance(answer, IdpRefusal):
             return self._desk.refused(facts, answer, again, _WRONG_LOGIN)
