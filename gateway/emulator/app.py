@@ -22,6 +22,7 @@ from gateway.emulator.control import control_endpoints
 from gateway.emulator.emulator import Emulator
 from gateway.emulator.errors import ApiError, error_body, own_code
 from gateway.emulator.federation_api import federation_endpoints
+from gateway.emulator.flow_api import flow_endpoints
 from gateway.emulator.inbox_pages import inbox_endpoints
 from gateway.emulator.link_api import link_endpoints
 from gateway.emulator.management_api import management_endpoints
@@ -44,7 +45,7 @@ _PROTOCOL_LOG = logging.getLogger(f"{__name__}.protocol")
 _STOP_WITHIN_S = 0.25
 _EMULATOR = web.AppKey("emulator", Emulator)
 _ENDPOINTS: web.AppKey[Endpoints] = web.AppKey("endpoints")
-_FOR_BROWSERS = ("/v1/auth/", "/v2/keys/", "/v1/flow/")
+_FOR_BROWSERS = ("/v1/auth/", "/v2/keys/", "/v1/flow/", "/pages/")
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -81,6 +82,7 @@ def all_endpoints(project_id: str) -> Endpoints:
         **link_endpoints(),
         **totp_endpoints(),
         **federation_endpoints(),
+        **flow_endpoints(project_id),
         **provider_endpoints(),
         **inbox_endpoints(),
         **management_endpoints(),
@@ -166,6 +168,7 @@ async def _answer(request: web.Request) -> web.StreamResponse:
         cookies=request.cookies,
         address=request.remote or "",
         base_url=f"{request.scheme}://{request.host}",
+        flow_nonce=request.headers.get("X-Descope-Flow-Nonce", ""),
     )
     if endpoint.operation is None:
         return _response(endpoint.serve(emulator, call))

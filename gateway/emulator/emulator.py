@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.emulator.directory import digest
 from gateway.emulator.federation import Federation
+from gateway.emulator.flows import Flows
 from gateway.emulator.inbox import Inbox
 from gateway.emulator.keys import PrivateKey, SigningKeys
 from gateway.emulator.planting import planted
@@ -44,6 +45,7 @@ class Emulator:
         self.codes = Codes()
         self.links = Links()
         self.federation = Federation()
+        self.flows = Flows()
         self.traffic = Traffic()
         self.signing = SigningKeys(seed.settings.algorithm, keys)
         self.sessions = Sessions(

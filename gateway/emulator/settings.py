@@ -46,6 +46,9 @@ class Settings(Strict):
     reset_method: Literal["magiclink", "otp", "enchantedlink"] = "magiclink"
     # What a provider's sign-in is exchanged for a session with.
     exchange_code_ttl_s: int = Field(default=60, ge=1, le=3600)
+    # Flows: how long one may take, and the version that is published; a browser that began with another starts again.
+    flow_ttl_s: int = Field(default=600, ge=1, le=DAY_S)
+    flow_version: int = Field(default=1, ge=0)
     # Where people are sent when the request does not say: by links, and back from providers.
     magic_link_url: str = ""
     enchanted_link_url: str = ""

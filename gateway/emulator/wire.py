@@ -25,6 +25,7 @@ class Call:
     cookies: Mapping[str, str] = field(repr=False)
     address: str
     base_url: str
+    flow_nonce: str = field(default="", repr=False)
 
     def fields(self) -> "Fields":
         """The JSON object in the body; an empty body is an empty object."""
