@@ -19,6 +19,7 @@ from gateway.core import tokens
 from gateway.core.errors import ConfigError
 from gateway.core.limits import Allowances
 from gateway.core.model import Reason
+from gateway.doors.auth.flow import FlowSetting
 from gateway.doors.listener import Listener
 from gateway.doors.proxy import Inside, ProxyDoor
 from gateway.doors.signin import SignIn
@@ -90,9 +91,15 @@ class Gateway:
         self.upstreams = Upstreams(self.clock, self.tasks)
         self.gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
         self.streams = Streams(self.gate, metrics, self.clock)
+        flows = FlowSetting(
+            config.tokens.project_id,
+            config.static_url,
+            config.table,
+            lambda code: metrics.flow_errors.labels(code).inc(),
+        )
         inside = Inside(
             gate=self.gate,
-            sign_in=SignIn(self.sessions, config.server, config.login, self.tasks, self.clock),
+            sign_in=SignIn(self.sessions, config.server, config.login, self.tasks, self.clock, flows=flows),
             upstreams=self.upstreams,
             streams=self.streams,
             holds=Holds(self.clock),

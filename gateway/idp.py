@@ -37,8 +37,6 @@ R = TypeVar("R")
 
 # Well below what servers take in a header: an answer about its size would look like a fault, and rest everybody.
 _MAX_KEY_CHARS = 4 * 1024
-# What refuses the person or what was typed, as opposed to the request that we made (405, 413) or the moment (408, 429).
-_SIGN_IN_REFUSALS = frozenset({400, 401, 403, 404, 409, 412, 422})
 
 
 def _refusals(reason: Reason) -> Mapping[int, Reason]:
@@ -177,12 +175,17 @@ class IdentityProvider:
             return IdpRefusal(401)
 
         async def send() -> httpx.Response:
+            if call.site:
+                return await self._http.fetch(call.site + call.path, call.most_bytes)
+            if call.headers:
+                return await self._http.send(call.path, call.credential, call.body, call.params, call.headers)
             if call.body is None:
                 return await self._http.get(call.path, call.credential, call.params)
             return await self._http.post(call.path, call.credential, call.body, call.params)
 
         def refused(reply: NoSuccess) -> IdpRefusal | None:
-            is_word = reply.status in _SIGN_IN_REFUSALS and (call.body is not None or not reply.is_page)
+            # Where files lie, what is not there is told with a page.
+            is_word = reply.status in call.refusals and (call.site or call.body is not None or not reply.is_page)
             return IdpRefusal(reply.status, reply.code) if is_word else None
 
         return await self._answered(call.operation, self._places[call.operation], send, call.read, refused)

@@ -8,11 +8,13 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from gateway.idp_http import Unusable, cookie_value, json_object
+from gateway.idp_http import MAX_ANSWER_BYTES, Unusable, cookie_value, json_object
 
 T = TypeVar("T")
 
 MAX_TOKEN_CHARS = 16 * 1024
+# What refuses the person or what was typed, as opposed to the request that we made (405, 413) or the moment (408, 429).
+REFUSALS = frozenset({400, 401, 403, 404, 409, 412, 422})
 # The characters of a bearer token (RFC 6750 section 2.1). A colon would end the credential: the SDK joins with it.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1024}")
@@ -49,6 +51,7 @@ class Operation(StrEnum):
     HISTORY = "history"
     TENANTS = "tenants"
     FLOW = "flow"
+    FLOW_CONTENT = "flow_content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class SignInCall(Generic[T]):
     """One request of a sign-in method; made in `idp_methods`, sent by `IdentityProvider.ask`.
 
     credential: a refresh token, for what only somebody signed in may ask. body: None for a GET. about: whose address a
-    message goes to, "" where none does.
+    message goes to, "" where none does. headers: beside those of the SDK. refusals: the statuses that are an answer and
+    no fault. site: where to ask instead of the API, for a file, which may have `most_bytes`.
     """
 
     operation: Operation
@@ -87,6 +91,10 @@ class SignInCall(Generic[T]):
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     credential: str | None = field(default=None, repr=False)
     about: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    refusals: frozenset[int] = REFUSALS
+    site: str = ""
+    most_bytes: int = MAX_ANSWER_BYTES
 
 
 def is_token(text: str, max_chars: int = MAX_TOKEN_CHARS) -> bool:

@@ -36,6 +36,7 @@ from descope.http_client_async import HTTPClientAsync
 from gateway.core.errors import ConfigError
 
 MAX_ANSWER_BYTES = 1024 * 1024
+_MOST = "gateway_most_bytes"
 # RuntimeError: a closed client. OSError, ValueError: what httpx lets through of sockets and of encoding.
 SDK_FAULTS = (AuthException, RateLimitException, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
 _DELETED = re.compile(r";\s*max-age\s*=\s*\"?(?:0|-[0-9]+)\"?\s*(?:;|$)", re.IGNORECASE)
@@ -60,17 +61,18 @@ class Unusable(Exception):
 
 
 class _BoundedBody(httpx.AsyncByteStream):
-    """A body that fails when it grows over MAX_ANSWER_BYTES."""
+    """A body that fails when it grows over its bound."""
 
-    def __init__(self, body: httpx.AsyncByteStream) -> None:
+    def __init__(self, body: httpx.AsyncByteStream, most: int = MAX_ANSWER_BYTES) -> None:
         self._body = body
+        self._most = most
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         taken = 0
         async for chunk in self._body:
             taken += len(chunk)
-            if taken > MAX_ANSWER_BYTES:
-                raise Unusable("the answer is over 1 MiB")
+            if taken > self._most:
+                raise Unusable(f"the answer is over {self._most >> 20} MiB")
             yield chunk
 
     async def aclose(self) -> None:
@@ -83,10 +85,11 @@ async def _check_head(response: httpx.Response) -> None:
         raise NoSuccess(response, await _error_code(response))
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise Unusable("the answer is compressed, which was not asked for")
-    if int(response.headers.get("content-length", 0)) > MAX_ANSWER_BYTES:
-        raise Unusable("the answer is over 1 MiB")
+    most = response.request.extensions.get(_MOST, MAX_ANSWER_BYTES)
+    if int(response.headers.get("content-length", 0)) > most:
+        raise Unusable(f"the answer is over {most >> 20} MiB")
     if isinstance(response.stream, httpx.AsyncByteStream):  # always, for an asynchronous client
-        response.stream = _BoundedBody(response.stream)
+        response.stream = _BoundedBody(response.stream, most)
 
 
 async def _error_code(response: httpx.Response) -> str:
@@ -117,6 +120,7 @@ class DescopeHttp:
         self.base_url = _effective_base_url(project_id, base_url)
         self._client = _client(project_id, self.base_url, timeout_s)
         self._http = sdk_http(self._client, project_id)
+        self._connection = _connection(self._http)
         # A URL may hold a login id, and at DEBUG the header lines follow; a stricter level is left alone.
         for name in ("httpx", "httpcore", "descope"):
             logger = logging.getLogger(name)
@@ -129,6 +133,25 @@ class DescopeHttp:
         self, path: str, credential: str | None, body: dict[str, object], params: Mapping[str, str] | None = None
     ) -> httpx.Response:
         return await self._http.post(path, body=body, params=params, pswd=credential)
+
+    async def send(
+        self,
+        path: str,
+        credential: str | None,
+        body: dict[str, object] | None,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+    ) -> httpx.Response:
+        """As `get` and `post`, with headers that the SDK has no way for; its own are written over."""
+        method = "GET" if body is None else "POST"
+        lines = {**self._http.get_default_headers(credential), **headers}
+        # Descope's clients are many; two names in one request would be nobody's.
+        lines = {name.lower(): value for name, value in lines.items()}
+        return await self._connection.request(method, self.base_url + path, headers=lines, json=body, params=params)
+
+    async def fetch(self, url: str, most_bytes: int) -> httpx.Response:
+        """A public file, asked for as nobody."""
+        return await self._connection.get(url, follow_redirects=False, extensions={_MOST: most_bytes})
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -146,9 +169,16 @@ def sdk_http(client: object, project_id: str) -> HTTPClientAsync:
     return found
 
 
-def _tamed(layer: object) -> HTTPClientAsync:
+def _connection(layer: object) -> httpx.AsyncClient:
     connection = getattr(layer, "_async_client", None)
-    if not isinstance(layer, HTTPClientAsync) or not isinstance(connection, httpx.AsyncClient):
+    if not isinstance(connection, httpx.AsyncClient):
+        raise _another_sdk()
+    return connection
+
+
+def _tamed(layer: object) -> HTTPClientAsync:
+    connection = _connection(layer)
+    if not isinstance(layer, HTTPClientAsync):
         raise _another_sdk()
     layer.management_key = None
     connection.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))

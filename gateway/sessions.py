@@ -322,6 +322,19 @@ class Sessions:
         self.revocations.exempt(fresh.refresh)
         return fresh
 
+    async def presented(self, pair: SessionPair) -> Renewed | Reason:
+        """A session that a page brings, verified; a reason where it does not count or is not one person's."""
+        identity = await self.verifier.verify(pair.session)
+        refresh = await self.verifier.verify_refresh(pair.refresh)
+        if isinstance(identity, Reason):
+            return identity
+        if isinstance(refresh, Reason):
+            return refresh
+        if identity.subject != refresh.subject:
+            return Reason.AMBIGUOUS_CREDENTIALS
+        standing = self.verifier.standing(identity) or self.verifier.standing(refresh)
+        return standing or Renewed(pair, identity, refresh, self._clock.now_s())
+
     async def signed_out(self, raw: str, token: RefreshToken, *, everywhere: bool = False) -> None:
         """End a session here first, then at Descope; raises IdentityProviderError when Descope could not be told."""
         # At once, so that whoever waits for a renewal of this token hears of it; its successor once that has ended.

@@ -99,6 +99,9 @@ class Metrics:
             ["operation"],
             registry=registry,
         )
+        self.flow_errors = Counter(
+            "gateway_flow_errors", "Flows that ended in an error on the sign-in page.", ["code"], registry=registry
+        )
         self.keys_age = Gauge(
             "gateway_signing_keys_age_seconds", "Since the signing keys were last confirmed.", registry=registry
         )

@@ -515,7 +515,8 @@ class Route:
     """One compiled rule of the route file. Made by `routefile` alone.
 
     host: exact name, "*.name", or "" for any. methods: None for all; GET brings HEAD with it. tenant_from: where the
-    tenant to decide by is read, None where tenants play no part. strip_prefix: "" for none.
+    tenant to decide by is read, None where tenants play no part. strip_prefix: "" for none. flow: the one that people
+    sign in with on their way here, "" for that of `login`.
     """
 
     id: str
@@ -534,6 +535,7 @@ class Route:
     cors: Cors | None = None
     exchange: ExchangeOptions = ExchangeOptions()
     stream: StreamRules = StreamRules()
+    flow: str = ""
 
 
 @noun

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+# Where Descope keeps the screens of flows, for projects without a domain of their own.
+DESCOPE_STATIC_URL = "https://static.descope.com/pages"
+
 
 class Method(StrEnum):
     """A way to sign in; its value is its name in `login.methods`."""

@@ -75,13 +75,14 @@ def html(
     look: Look | None = None,
     script: bool = False,
     picture: bool = False,
+    csp: bytes = b"",
     wait_s: int | None = None,
     **values: object,
 ) -> Answer:
     """A page of ours; it loads nothing but our style sheet and the logo, and stands in nobody's frame.
 
-    script: the page may load scripts of ours, and they may ask us. picture: it has one written into it. wait_s: a wait
-    that it counts down.
+    script: the page may load scripts of ours, and they may ask us. picture: it has one written into it. csp: another
+    policy altogether, for the page with the flow component. wait_s: a wait that the page counts down.
     """
     look = look or plain_look()
     policy = _CSP
@@ -96,7 +97,7 @@ def html(
         status,
         (
             b"Content-Type: text/html; charset=utf-8",
-            b"Content-Security-Policy: " + policy,
+            b"Content-Security-Policy: " + (csp or policy),
             b"X-Content-Type-Options: nosniff",
             b"Referrer-Policy: no-referrer",
             b"Cache-Control: no-store",

@@ -397,6 +397,9 @@ class ProxyDoor:
             )
         else:
             record.outcome = "admitted"
+            if outcome.reason is not None:
+                record.reason = outcome.reason.value
+                record.outcome = "failed" if outcome.reason.status >= 500 else "refused"
             own = (b"X-Request-Id: " + record.request_id.encode("ascii"),)
             cookies = tuple(b"Set-Cookie: " + cookie for cookie in outcome.cookies)
             answer = Answer(outcome.answer.status, (*outcome.answer.lines, *own, *cookies), outcome.answer.body)
@@ -466,7 +469,7 @@ def _handed_on_id(facts: RequestFacts) -> str:
 
 
 async def _small_body(visit: Visit, facts: RequestFacts) -> bytes | Reason:
-    """A posted form; at most 16 KiB, within ten seconds."""
+    """A posted form; at most 40 KiB, within ten seconds."""
     body = bytearray()
     if expects_continue(facts):
         visit.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")

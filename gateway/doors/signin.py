@@ -17,8 +17,11 @@ from gateway.core.model import Reason, Refuse, RequestFacts, ServerRules
 from gateway.core.signin import LoginRules, Method
 from gateway.doors.answers import Answer
 from gateway.doors.auth.account import AccountPages
+from gateway.doors.auth.component import ComponentDoor, component_files
+from gateway.doors.auth.descope import DescopeDoor
 from gateway.doors.auth.desk import Desk
 from gateway.doors.auth.enchanted_link import EnchantedLinks
+from gateway.doors.auth.flow import FlowPage, FlowSetting
 from gateway.doors.auth.login import LoginPage
 from gateway.doors.auth.magic_link import MagicLinks
 from gateway.doors.auth.otp import OneTimeCodes
@@ -37,7 +40,16 @@ _FOLDER = Path(__file__).parent / "templates"
 
 
 class SignIn:
-    def __init__(self, sessions: Sessions, server: ServerRules, login: LoginRules, tasks: Tasks, clock: Clock) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        server: ServerRules,
+        login: LoginRules,
+        tasks: Tasks,
+        clock: Clock,
+        *,
+        flows: FlowSetting,
+    ) -> None:
         self._server = server
         self.look = look_of(login)
         desk = Desk(sessions, login, server, tasks, clock, Allowances(capacity=20_000), self.look)
@@ -45,13 +57,13 @@ class SignIn:
             "style.css": {"GET": _file(b"text/css", self.look.style)},
             "wait.js": {"GET": _file(b"text/javascript", (_FOLDER / "wait.js").read_bytes())},
         }
-        for endpoints in chain(_always(desk), _offered(desk)):
+        for endpoints in chain(_always(desk), _offered(desk, flows)):
             for path, methods in endpoints.items():
                 self._endpoints.setdefault(path, {}).update(methods)
 
     async def serve(self, facts: RequestFacts, body: Body) -> Outcome:
         """Answer one request for a path under `/.auth/`."""
-        methods = self._endpoints.get("/".join(facts.target.segments[1:]))
+        methods = self._methods("/".join(facts.target.segments[1:]))
         if methods is None:
             return Outcome(Refuse(Reason.NOT_FOUND))
         endpoint = methods.get("GET" if facts.method == "HEAD" else facts.method)
@@ -65,6 +77,14 @@ class SignIn:
         except IdentityProviderError as fault:
             return Outcome(refused_by(fault))
 
+    def _methods(self, path: str) -> dict[str, Endpoint] | None:
+        """Those of the path itself, else of the innermost folder around it; a folder's name ends with a slash."""
+        methods = self._endpoints.get(path)
+        while methods is None and path:
+            path = path.rstrip("/").rpartition("/")[0]
+            methods = self._endpoints.get(f"{path}/")
+        return methods
+
 
 def _always(desk: Desk) -> Iterator[Endpoints]:
     yield OwnSession(desk).endpoints
@@ -72,7 +92,7 @@ def _always(desk: Desk) -> Iterator[Endpoints]:
     yield LoginPage(desk).endpoints
 
 
-def _offered(desk: Desk) -> Iterator[Endpoints]:
+def _offered(desk: Desk, flows: FlowSetting) -> Iterator[Endpoints]:
     """The endpoints of the methods that the route file offers."""
     if desk.login.offers(Method.PASSWORD):
         rules = PasswordRules(desk)
@@ -91,6 +111,12 @@ def _offered(desk: Desk) -> Iterator[Endpoints]:
         yield SingleSignOn(desk).endpoints
     if desk.login.offers(Method.TOTP):
         yield AuthenticatorApps(desk).endpoints
+    if desk.login.offers(Method.FLOW):
+        files = component_files()
+        yield ComponentDoor(files).endpoints
+        yield FlowPage(desk, flows, files, LoginPage(desk)).endpoints
+        yield {"flow.js": {"GET": _file(b"text/javascript", (_FOLDER / "flow.js").read_bytes())}}
+        yield DescopeDoor(desk, flows.project_id, flows.static_url, flows.ids(desk.login.flow.id)).endpoints
 
 
 def _file(kind: bytes, content: bytes) -> Endpoint:

@@ -142,7 +142,8 @@ def _config(emulator: Emulator, _call: Call) -> Answer:
 
 
 def _theme(_emulator: Emulator, _call: Call) -> Answer:
-    return Answer(_read("theme.json"))
+    nothing: dict[str, object] = {"globals": "", "components": {}}
+    return Answer({"light": nothing | {"globals": _read("theme.css")}, "dark": nothing})
 
 
 def _page(_emulator: Emulator, _call: Call, *, name: str) -> Answer:

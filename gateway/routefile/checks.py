@@ -17,6 +17,7 @@ from gateway.core.model import (
 )
 from gateway.core.patterns import Rank, canonical_host, pattern_pieces
 from gateway.core.target import canonical
+from gateway.routefile.login import Login
 from gateway.routefile.reading import Piece, Reading
 from gateway.routefile.rules import Headers, Route
 from gateway.routefile.schema import Defaults
@@ -240,6 +241,16 @@ def warn_of_unused(reading: Reading, kind: str, used: Iterable[str], remedy: str
     for name in declared if isinstance(declared, dict) else ():
         if name not in known:
             reading.warn((kind, name), f"no route uses it; {remedy}", key=True)
+
+
+def check_flows(reading: Reading, pieces: Iterable[Piece[Route]], login: Login) -> None:
+    """A route's own flow needs the page that runs flows."""
+    for piece in pieces:
+        if piece.spec.flow and "flow" not in login.methods:
+            reading.problem(
+                (*piece.loc, "flow"),
+                "no flow runs here, for login.methods has no `flow`; add it, or take this key away",
+            )
 
 
 def warn_of_open_sign_up(reading: Reading, pieces: Iterable[Piece[Route]]) -> None:

@@ -37,6 +37,7 @@ from gateway.core.model import (
     Wanted,
 )
 from gateway.core.patterns import canonical_host
+from gateway.core.signin import DESCOPE_STATIC_URL
 from gateway.routefile.rules import Cors as CorsSpec
 from gateway.routefile.rules import Headers, Require
 from gateway.routefile.rules import Route as RouteSpec
@@ -76,6 +77,12 @@ def token_rules(spec: Descope, cookies: CookieRules) -> TokenRules:
 
 def descope_url(spec: Descope) -> str:
     return base_url(spec.base_url)
+
+
+def static_url(spec: Descope) -> str:
+    """Where flows' screens lie; a custom domain and the emulator have them below their API."""
+    own = f"{base_url(spec.base_url)}/pages" if spec.base_url else DESCOPE_STATIC_URL
+    return base_url(spec.static_url) or own
 
 
 def server_rules(spec: Server) -> ServerRules:
@@ -180,6 +187,7 @@ def route(spec: RouteSpec, defaults: Defaults, to: Upstream, limits: Mapping[str
         header_rules=_header_rules(defaults.headers, spec.headers),
         cors=_cors(cors_spec) if cors_spec else None,
         exchange=ExchangeOptions(_canonical_json(keys.claims), keys.tenant or "") if keys else ExchangeOptions(),
+        flow=spec.flow or "",
     )
 
 

@@ -15,7 +15,7 @@ from gateway.core.model import (
     Upstream,
 )
 from gateway.core.routes import RouteTable
-from gateway.core.signin import LoginRules
+from gateway.core.signin import DESCOPE_STATIC_URL, LoginRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,10 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that a route file says. warnings: sentences that begin with "file:line:column: "."""
+    """Everything that a route file says. warnings: sentences that begin with "file:line:column: ".
+
+    static_url: where the screens of flows lie, without trailing slash.
+    """
 
     tokens: TokenRules
     base_url: str
@@ -53,3 +56,4 @@ class Config:
     limits: tuple[Limit, ...]
     expectations: tuple[Expectation, ...] = ()
     warnings: tuple[str, ...] = ()
+    static_url: str = DESCOPE_STATIC_URL

@@ -197,3 +197,5 @@ class Route(Section):
     """Which other origins may read the replies."""
     access_keys: KeyExchange | None = None
     """What goes along when an access key is exchanged for a session."""
+    flow: Annotated[str, Form(values.name)] | None = None
+    """The flow that people sign in with on their way here, in place of `login.flow.id`."""

@@ -24,6 +24,8 @@ class Descope(Section):
     """The project's id: a P and letters and digits, from the Descope console."""
     base_url: Annotated[str, Form(urls.base_url)] = ""
     """Where Descope is asked. Empty: the SDK's own rule for the project."""
+    static_url: Annotated[str, Form(urls.base_url)] = ""
+    """Where the screens of flows lie. Empty: below `base_url` where that is given, else where Descope keeps them."""
     audience: list[Text] = Field(default_factory=list)
     """Accepted `aud` values of session tokens. Empty: none, or the project id."""
 

@@ -14,6 +14,7 @@ from gateway.core.patterns import canonical_host
 from gateway.core.routes import RouteTable, compile_or_flaws
 from gateway.routefile import compile as compiled
 from gateway.routefile.checks import (
+    check_flows,
     check_route,
     is_local,
     server_doubts,
@@ -89,6 +90,8 @@ class WholeFile:
         table = self._table(pieces, defaults, upstreams, limits)
         expectations = tuple(self._expectations())
         self._doubts(pieces, defaults, server_rules)
+        if login is not None:
+            check_flows(reading, pieces, login.spec)
         if login is not None and login.spec.sign_up:
             warn_of_open_sign_up(reading, pieces)
         # A section is None only where a problem has been told of it.
@@ -99,6 +102,7 @@ class WholeFile:
         return Config(
             tokens=compiled.token_rules(descope.spec, server_rules.cookies),
             base_url=compiled.descope_url(descope.spec),
+            static_url=compiled.static_url(descope.spec),
             server=server_rules,
             login=login_rules(login.spec),
             refresh=compiled.refresh_rules(refresh.spec),

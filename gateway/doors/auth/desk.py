@@ -46,7 +46,7 @@ PREFIX = ".auth"
 ROUTE = Route(id=PREFIX, path="/.auth/**", upstream=Upstream(name="", authority=""))
 _ATTEMPTS = Limit("sign-ins of one client", Rate(3 * NS_PER_S, 20), Per.CLIENT)
 # Codes of Descope's that say nothing about whether an account exists, to who has not proved to be its owner.
-_SHOWN_CODES = frozenset(
+SHOWN_CODES = frozenset(
     {"E011001", "E011002", "E011003", "E011004", "E061102", "E062503", "E062909"}
     | {"E102004", "E103202", "E103205", "E108201"}
 )
@@ -109,11 +109,12 @@ class Desk:
         *lines: bytes,
         script: bool = False,
         picture: bool = False,
+        csp: bytes = b"",
         **values: object,
     ) -> Answer:
         """A page of ours; `problem` gives its status, and its sentence stands above the form.
 
-        Every template is given `rd` and `login_id`, empty where `values` has none. script, picture: see `html`.
+        Every template is given `rd` and `login_id`, empty where `values` has none. script, picture, csp: see `html`.
         """
         if problem.wait_s is not None:
             lines = (*lines, b"Retry-After: %d" % problem.wait_s)
@@ -125,6 +126,7 @@ class Desk:
             look=self.look,
             script=script,
             picture=picture,
+            csp=csp,
             wait_s=problem.wait_s,
             **given,
         )
@@ -217,7 +219,7 @@ class Desk:
     def refused(self, facts: RequestFacts, refusal: IdpRefusal, again: Again, wrong: str) -> Outcome:
         if wants_page(facts):
             return Outcome(again(Problem(401, wrong)))
-        code = refusal.code if refusal.code in _SHOWN_CODES else ""
+        code = refusal.code if refusal.code in SHOWN_CODES else ""
         return Outcome(Refuse(Reason.SIGN_IN_REFUSED, detail=wrong, idp_code=code))
 
     def failed(self, facts: RequestFacts, fault: IdentityProviderError, again: Again) -> Outcome:

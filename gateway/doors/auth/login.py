@@ -1,5 +1,7 @@
 """The sign-in page: the first method's form, and the way to all others."""
 
+from dataclasses import dataclass
+
 from gateway.core.credentials import cleared_cookies
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import Identity, Reason, Refuse, RequestFacts
@@ -11,12 +13,25 @@ from gateway.sessions import Caller
 _MAY_BE_GOOD_LATER = frozenset({Reason.NO_CREDENTIALS, Reason.TOKEN_UNKNOWN_KEY, Reason.TOKEN_NOT_YET_VALID})
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Somebody to be shown a way to sign in. rd: where to go afterwards. stale: takes useless cookies away."""
+
+    rd: str
+    stale: tuple[bytes, ...]
+
+
 class LoginPage:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self.endpoints: Endpoints = {"login": {"GET": self._page}}
+        self.endpoints: Endpoints = {"login": {"GET": self.page}}
 
-    async def _page(self, facts: RequestFacts, body: Body) -> Outcome:
+    async def page(self, facts: RequestFacts, body: Body) -> Outcome:
+        met = await self.met(facts)
+        return met if isinstance(met, Outcome) else Outcome(self._desk.page("login.html", rd=met.rd), met.stale)
+
+    async def met(self, facts: RequestFacts) -> Stranger | Outcome:
+        """Whoever is signed in already goes on at once."""
         query = read_query(facts)
         if isinstance(query, Refuse):
             return Outcome(query)
@@ -29,4 +44,4 @@ class LoginPage:
             cookies, written = await cookies_of(caller)
             return Outcome(goes_to(rd), cookies, written, caller.who.subject)
         stale = () if caller.who in _MAY_BE_GOOD_LATER else cleared_cookies(self._desk.server.cookies)
-        return Outcome(self._desk.page("login.html", rd=rd), stale)
+        return Stranger(rd, stale)

@@ -10,19 +10,24 @@ from gateway.core.limits import NS_PER_S, whole_seconds
 from gateway.core.model import Reason, Refuse, RequestFacts
 from gateway.doors.answers import Answer, is_navigation
 
-BODY_BYTES = 16 * 1024
+# Two tokens, each as large as any may be.
+BODY_BYTES = 40 * 1024
 
 Body = Callable[[], Awaitable[bytes | Reason]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An answer or a refusal, with the cookies that go out beside either and what to do once they have."""
+    """An answer or a refusal, with the cookies that go out beside either and what to do once they have.
+
+    reason: why an answer is a refusal nonetheless, spelt as somebody else's clients read it.
+    """
 
     answer: Answer | Refuse
     cookies: tuple[bytes, ...] = ()
     written: Callable[[], None] = lambda: None
     subject: str = ""
+    reason: Reason | None = None
 
 
 Endpoint = Callable[[RequestFacts, Body], Awaitable[Outcome]]
