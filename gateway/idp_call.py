@@ -90,11 +90,11 @@ class SignInCall(Generic[T]):
     body: dict[str, Any] | None = field(default=None, repr=False)
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     credential: str | None = field(default=None, repr=False)
-    about: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     refusals: frozenset[int] = REFUSALS
     site: str = ""
     most_bytes: int = MAX_ANSWER_BYTES
+    about: str = field(default="", repr=False)
 
 
 def is_token(text: str, max_chars: int = MAX_TOKEN_CHARS) -> bool:
