@@ -102,6 +102,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/forwarding",
         "doors/auth/outcome",
         "doors/auth/journeys",
+        "doors/auth/turns",
         "doors/auth/desk",
         "doors/auth/session",
         "doors/auth/account",

@@ -90,7 +90,7 @@ async def test_the_page_signs_in_and_returns_to_where_the_browser_was_going(hous
     arrived = await house.get("/deep?x", headers=cookie_header(cookies))
 
     assert page.status == 200
-    assert b'value="/deep?x"' in page.body
+    assert b'value="/.auth/login?rd=/deep%3Fx&amp;turn=1"' in page.body
     assert (reply.status, reply.headers["Location"]) == (303, "/deep?x")
     assert all("HttpOnly" in line and "SameSite=Lax" in line for line in reply.headers.getall("Set-Cookie"))
     assert arrived.status == 200

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     BAD_TARGET = ("bad_target", 400)
     BAD_REQUEST = ("bad_request", 400)
     LOGIN_STATE_INVALID = ("login_state_invalid", 400)
+    SESSION_NOT_KEPT = ("session_not_kept", 400)
     SIGN_IN_REFUSED = ("sign_in_refused", 401)
     ROLE_MISSING = ("role_missing", 403)
     PERMISSION_MISSING = ("permission_missing", 403)

@@ -14,6 +14,9 @@ from gateway.core.model import Reason, Refuse, RequestFacts
 from gateway.doors.look import Look, plain_look
 
 _CSP = b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+# Never an address, for one may have a token in it; but the origin, for without it browsers send `Origin: null` along
+# with a form, and those that know no Fetch Metadata, or use none over plain http, could not be told from another site.
+_REFERRER = b"Referrer-Policy: strict-origin"
 
 # What a person is told; what an operator does about it stands in docs/reasons.md.
 SENTENCES = {
@@ -33,6 +36,7 @@ SENTENCES = {
     Reason.BAD_TARGET: "The address can be read in more than one way. Write it plainly.",
     Reason.BAD_REQUEST: "The request is not well formed.",
     Reason.LOGIN_STATE_INVALID: "The sign-in was not started here, or has taken too long. Start again.",
+    Reason.SESSION_NOT_KEPT: "Sign-in goes round in a circle.",
     Reason.SIGN_IN_REFUSED: "The sign-in was refused.",
     Reason.ROLE_MISSING: "Your account lacks a role that this page needs.",
     Reason.PERMISSION_MISSING: "Your account lacks a permission that this page needs.",
@@ -99,7 +103,7 @@ def html(
             b"Content-Type: text/html; charset=utf-8",
             b"Content-Security-Policy: " + (csp or policy),
             b"X-Content-Type-Options: nosniff",
-            b"Referrer-Policy: no-referrer",
+            _REFERRER,
             b"Cache-Control: no-store",
             *lines,
         ),
@@ -120,6 +124,14 @@ def is_navigation(facts: RequestFacts) -> bool:
     if mode is not None:
         return mode.strip().lower() == b"navigate"
     return b"text/html" in (facts.one(b"accept") or b"").lower()
+
+
+def _is_page_form(facts: RequestFacts) -> bool:
+    """Whether a page of ours was posted: people read the answer, too."""
+    if facts.method != "POST" or facts.target.segments[:1] != (".auth",):
+        return False
+    mode = facts.one(b"sec-fetch-mode")
+    return mode.strip().lower() == b"navigate" if mode is not None else b"text/html" in (facts.one(b"accept") or b"")
 
 
 def refusal(
@@ -145,11 +157,11 @@ def refusal(
         lines += [name + b": " + value for name, value in cors_lines(facts, refuse.route.cors)]
     if refuse.status == 401:
         lines.append(b"WWW-Authenticate: " + _challenge(refuse.reason))
-    if facts is not None and is_navigation(facts):
+    if facts is not None and (is_navigation(facts) or _is_page_form(facts)):
         if refuse.may_choose_tenant and refuse.reason is Reason.TENANT_MISMATCH:
             place = login_location("/.auth/tenant", public_url, facts)
             return Answer(302, (b"Location: " + place.encode("ascii"), b"Cache-Control: no-store", *lines))
-        if refuse.status == 401 and login_url:
+        if refuse.status == 401 and login_url and is_navigation(facts):
             place = login_location(login_url, public_url, facts)
             return Answer(302, (b"Location: " + place.encode("ascii"), b"Cache-Control: no-store", *lines[:-1]))
         return html(

@@ -90,7 +90,7 @@ async def test_an_embedded_link_lands_on_the_same_page(built: OpenHouse) -> None
         page = await Browser(house).get(f"/.auth/magiclink/verify?t={token}")
 
         assert f'value="{token}"' in page.text
-        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert page.headers["Referrer-Policy"] == "strict-origin"
         assert page.headers["Cache-Control"] == "no-store"
 
 

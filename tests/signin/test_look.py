@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import ConfigError
+from gateway.core.signin import TEXTS
 from gateway.doors.look import DARK_PAPER, LIGHT_PAPER, contrast, plain_look
 from gateway.routefile import parse
 from tests.conftest import House, OpenHouse
@@ -115,3 +116,16 @@ async def test_pictures_are_loaded_only_where_there_is_a_logo_and_from_here(buil
 
     assert "; img-src 'self'" in page.headers["Content-Security-Policy"]
     assert "img-src" not in plain.headers["Content-Security-Policy"]
+
+
+def test_every_text_is_documented_and_no_other_is() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "pages.md").read_text("utf-8")
+    table = told.partition("\n## Texts\n")[2].partition("\n## ")[0]
+
+    assert {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")} == TEXTS.keys()
+
+
+async def test_t16_pages_tell_nobody_the_address_that_they_were_opened_at(house: House) -> None:
+    page = await house.get("/.auth/password/new?t=token", headers={"Accept": "text/html"})
+
+    assert page.headers["Referrer-Policy"] == "strict-origin"

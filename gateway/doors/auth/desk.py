@@ -32,6 +32,7 @@ from gateway.core.model import (
 from gateway.core.redirects import safe_return
 from gateway.core.signin import LoginRules
 from gateway.doors.answers import Answer, as_json, html, login_location
+from gateway.doors.auth import turns
 from gateway.doors.auth.outcome import Outcome, goes_to, is_from_browser, refused_by, wants_page
 from gateway.doors.look import Look
 from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
@@ -49,6 +50,11 @@ _ATTEMPTS = Limit("sign-ins of one client", Rate(3 * NS_PER_S, 20), Per.CLIENT)
 SHOWN_CODES = frozenset(
     {"E011001", "E011002", "E011003", "E011004", "E061102", "E062503", "E062909"}
     | {"E102004", "E103202", "E103205", "E108201"}
+)
+
+_TOO_LARGE = (
+    "The session is too large for cookies. Whoever runs this service can make it smaller: fewer roles, permissions "
+    "and claims in the token."
 )
 
 
@@ -249,15 +255,21 @@ class Desk:
     ) -> Outcome:
         """The answer to whoever has just signed in; the new cookies take the place of those of any older session."""
         subject = begun.identity.subject
-        if wants_page(facts):
-            lines = (*self.sessions.renewals.cookie_lines(begun), *cookies)
-            return Outcome(goes_to(self.back(rd)), lines, subject=subject)
         about = about_identity(begun.identity)
-        if self.login.deliver_body and not is_from_browser(facts):
+        as_page = wants_page(facts)
+        if not as_page and self.login.deliver_body and not is_from_browser(facts):
             about |= {"session_token": begun.pair.session, "refresh_token": begun.pair.refresh}
             return Outcome(as_json(200, about), cookies, subject=subject)
-        lines = (*self.sessions.renewals.cookie_lines(begun), *cookies)
-        return Outcome(as_json(200, about), lines, subject=subject)
+        try:
+            lines = (*self.sessions.renewals.cookie_lines(begun), *cookies)
+        except ValueError:
+            return Outcome(Refuse(Reason.SESSION_NOT_KEPT, detail=_TOO_LARGE), cookies)
+        if not as_page:
+            return Outcome(as_json(200, about), lines, subject=subject)
+        if turns.is_coming_by(rd):
+            seen = turns.Seen(size=sum(map(len, lines)))
+            lines = (*lines, turns.cookie(rd, seen, self.clock.now_s(), self.server.cookies))
+        return Outcome(goes_to(self.back(rd)), lines, subject=subject)
 
 
 def bad_request(facts: RequestFacts, again: Again, detail: str) -> Outcome:

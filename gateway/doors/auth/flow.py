@@ -15,6 +15,7 @@ from gateway.core.routes import RouteTable
 from gateway.core.signin import Method
 from gateway.core.target import canonical
 from gateway.doors.answers import Answer
+from gateway.doors.auth import turns
 from gateway.doors.auth.component import ComponentFiles
 from gateway.doors.auth.desk import SHOWN_CODES, Desk, Problem
 from gateway.doors.auth.login import LoginPage
@@ -67,7 +68,7 @@ class FlowPage:
         query = read_query(facts)
         if isinstance(query, Refuse):
             return Outcome(query)
-        own = self._flow_id(facts, self._desk.back(query.text("rd") or "/")) != self._desk.login.flow.id
+        own = self._flow_id(facts, turns.way_of(query, self._desk.back).rd) != self._desk.login.flow.id
         if own or self._desk.login.methods[0] is Method.FLOW:
             return await self._page(facts, body)
         return await self._ordinary.page(facts, body)
@@ -81,17 +82,17 @@ class FlowPage:
         way = f"/.auth/flow?rd={quote(rd.encode('latin-1'), safe='')}"
         page = self._desk.page(
             "flow.html",
-            Problem() if self._files.are_here else Problem(503),
+            met.problem if self._files.are_here else Problem(503),
             csp=_POLICY.format(nonce=nonce).encode("ascii"),
             nonce=nonce,
             rd=rd,
             project_id=self._setting.project_id,
-            flow_id=self._flow_id(facts, rd),
+            flow_id=self._flow_id(facts, met.wanted),
             files=self._files,
             redirect_url=self._desk.public_url(facts) + way,
             others=[method for method in login.methods if method is not Method.FLOW],
         )
-        return Outcome(page, met.stale)
+        return Outcome(page, met.cookies)
 
     def _flow_id(self, facts: RequestFacts, rd: str) -> str:
         return self._setting.flow_for(facts.host, rd, self._desk.login.flow.id)

@@ -68,10 +68,15 @@ async def read_form(facts: RequestFacts, body: Body) -> Form | Refuse:
 
 def read_query(facts: RequestFacts) -> Form | Refuse:
     try:
-        query = parse_qs(facts.target.query or "", keep_blank_values=True, max_num_fields=20)
+        return fields_of(facts.target.query or "")
     except ValueError:
         return Refuse(Reason.BAD_REQUEST, detail="The query has too many fields.")
-    return Form({name: values[-1] for name, values in query.items()})
+
+
+def fields_of(query: str) -> Form:
+    """The last of each field; raises ValueError for more fields than any address of ours has."""
+    fields = parse_qs(query, keep_blank_values=True, max_num_fields=20)
+    return Form({name: values[-1] for name, values in fields.items()})
 
 
 def wants_page(facts: RequestFacts) -> bool:
