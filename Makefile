@@ -56,6 +56,10 @@ node-modules: $(NODE:%=%/node_modules/.package-lock.json)  ## install the Node p
 	npm ci --prefix $* --no-audit --no-fund
 	@touch $@
 
+.PHONY: screenshots
+screenshots: $(VENV)/.dev  ## take the pictures of the pages in docs/images (needs chromium)
+	$(BIN)/python -m tests.real.screenshots
+
 .PHONY: lock
 lock:  ## resolve the dependencies anew into the lock files (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
