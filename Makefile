@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv
 BIN := $(VENV)/bin
+COMPONENT := gateway/component
 NODE := tests/emulator/node tests/real/node
 # --no-user: a `user = true` in pip's configuration does not work inside a virtual environment.
 # --only-binary: building a package would fetch build tools that no lock names.
@@ -21,8 +22,22 @@ help:  ## say what there is
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)$$/  \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 .PHONY: demo
-demo: $(VENV)/.runtime  ## serve a legacy service behind the gateway, with a local Descope: Ctrl-C ends it
+demo: $(VENV)/.runtime component-if-npm  ## serve a legacy service behind the gateway, with a local Descope: Ctrl-C ends it
 	@exec $(BIN)/gateway demo $(DEMO)
+
+.PHONY: component
+component: $(COMPONENT)/files/web-component.js  ## fetch what the page with Descope flows serves (needs npm)
+
+$(COMPONENT)/files/web-component.js: $(COMPONENT)/package-lock.json $(COMPONENT)/fetch.sh
+	@command -v npm >/dev/null || { echo 'make component needs npm. On Debian and Ubuntu: apt-get install npm' >&2; exit 1; }
+	@echo '==> fetching the flow component into $(COMPONENT)/files'
+	@sh $(COMPONENT)/fetch.sh
+	@touch $@
+
+# Without npm there is everything but flows, and their page says what is missing.
+.PHONY: component-if-npm
+component-if-npm:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory component || echo 'going on without flows' >&2; fi
 
 .PHONY: test
 test: $(VENV)/.dev  ## run the tests; TESTS="tests/core -k tenant" runs some of them
@@ -69,7 +84,7 @@ lock:  ## resolve the dependencies anew into the lock files (needs uv)
 
 .PHONY: clean
 clean:  ## remove the virtual environment and what the tools left behind
-	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE:%=%/node_modules)
+	rm -rf $(VENV) $(COMPONENT)/files .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE:%=%/node_modules)
 
 # --- set-up: each stamp is newer than what it was made from ----------------------------------------------------------
 

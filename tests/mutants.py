@@ -2460,8 +2460,8 @@ a sign-in may end where it began for ever
 
 Descope away is a circle
 @ TURNS::test_descope_away_is_no_circle
-- return self._form(facts, Way(way.rd), Reason.NO_CREDENTIALS)
-+ return self._form(facts, way, Reason.NO_CREDENTIALS)
+- return self._stranger(facts, Way(way.rd), Reason.NO_CREDENTIALS)
++ return self._stranger(facts, way, Reason.NO_CREDENTIALS)
 
 the sign-in page judges sessions that it never sees
 @ TURNS::test_where_only_other_pages_get_the_session_the_sign_in_page_judges_nothing
@@ -2477,8 +2477,8 @@ strict cookies are kept back
 @ tests/signin/test_turns.py
 
 the inner way leads wherever it says
-- way = Way(back(inner.text("rd") or "/"), max(way.returned, _returned(inner)))
-+ way = Way(inner.text("rd") or "/", max(way.returned, _returned(inner)))
+- way = Way(back(inner.text("rd") or "/"), max(way.returned, _returned(inner) - 1))
++ way = Way(inner.text("rd") or "/", max(way.returned, _returned(inner) - 1))
 
 every place counts for every other
 - in_a_row = place == _digest(rd) and
@@ -3501,7 +3501,9 @@ a refresh token of Descope's need not verify
 a session and a refresh token may name different people
 @ REMEDIES::test_descopes_own_answer_is_verified_like_anybodys
 - if identity.subject != refresh.subject:
+-             raise
 + if False:
++             raise
 
 a key's session of a person is a person's
 @ REMEDIES::test_t14_a_key_that_comes_back_as_somebodys_session_is_still_a_key

@@ -63,6 +63,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "idp_methods/password",
         "idp_methods/redirects",
         "idp_methods/totp",
+        "idp_methods/flows",
         "idp",
     ),
     (
@@ -116,6 +117,10 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/auth/enchanted_link",
         "doors/auth/redirects",
         "doors/auth/totp",
+        "doors/auth/component",
+        "doors/auth/descope_paths",
+        "doors/auth/descope",
+        "doors/auth/flow",
         "doors/signin",
         "doors/proxy",
     ),

@@ -180,7 +180,7 @@ async def test_descope_away_is_told_on_the_form_which_keeps_the_login(house: Hou
         pytest.param(b"{", "application/json", 400, id="broken json"),
         pytest.param(b"[1]", "application/json", 400, id="json of another shape"),
         pytest.param(b'{"login_id":"a","password":"b"}', "text/plain", 400, id="t23 json as plain text"),
-        pytest.param(b"x" * 20_000, "application/x-www-form-urlencoded", 413, id="too large"),
+        pytest.param(b"x" * 50_000, "application/x-www-form-urlencoded", 413, id="too large"),
         pytest.param(b"\xff\xfe", "application/x-www-form-urlencoded", 400, id="no utf-8"),
     ],
 )
