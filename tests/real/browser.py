@@ -1,11 +1,13 @@
 """A real browser at a real front door: what the tests with Chromium share."""
 
+import json
 import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -17,6 +19,7 @@ from tests.conftest import LOOPBACK, House, open_house
 # Names that browsers do not take for safe by themselves, as they do `localhost`; all of them lead here.
 ELSEWHERE = "test"
 _PATIENCE_MS = 10_000
+_AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def without(reason: str) -> NoReturn:
@@ -102,3 +105,16 @@ async def sign_in(page: Page, login_id: str = "bob@example.com", password: str =
     await page.get_by_label("Login").fill(login_id)
     await page.get_by_label("Password", exact=True).fill(password)
     await page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+async def findings(page: Page) -> list[str]:
+    """What axe-core has against the page."""
+    if not _AXE.is_file():
+        without("axe-core is not installed; run make node-modules")
+    await page.evaluate(_AXE.read_text("utf-8"))
+    told: dict[str, Any] = json.loads(await page.evaluate("async () => JSON.stringify(await axe.run())"))
+    return [f"{one['id']}: {node['html']}" for one in told["violations"] for node in one["nodes"]]
+
+
+async def is_too_wide(page: Page) -> bool:
+    return bool(await page.evaluate("document.documentElement.scrollWidth > innerWidth"))

@@ -7,9 +7,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.conftest import House
-from tests.real.browser import Visits, sign_in
+from tests.real.browser import Visits, findings, is_too_wide, sign_in
 from tests.real.conftest import OpenFront
-from tests.real.test_look import findings, is_too_wide
 
 LOGIN = """
 login:
@@ -67,6 +66,7 @@ async def test_a_wait_for_another_code_is_counted_down(open_front: OpenFront, vi
         await page.get_by_role("button", name="Send a code").click()
         await page.get_by_role("button", name="Send another code").click()
         await expect(page.get_by_role("button", name="Send another code")).to_be_disabled()
+        await expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_enabled()
         await expect(page.get_by_role("button", name="Send another code")).to_be_enabled()
         await page.get_by_label("Code").fill(told(front, BOB).code)
         await page.get_by_role("button", name="Sign in", exact=True).click()

@@ -4,7 +4,9 @@
 for (const timer of document.querySelectorAll("[data-seconds]")) {
   const over = performance.now() + 1000 * Number(timer.dataset.seconds);
   const number = timer.querySelector("span");
-  const buttons = document.querySelectorAll("form button");
+  // Where only some of the buttons have to wait, they say so.
+  const some = document.querySelectorAll("form button[data-waits]");
+  const buttons = some.length ? some : document.querySelectorAll("form button");
   for (const button of buttons) button.disabled = true;
   const counting = setInterval(() => {
     const left = Math.ceil((over - performance.now()) / 1000);
