@@ -56,8 +56,28 @@ class Album:
                 await self.picture(page, f"password-{name}", f"/.auth/password/{name}?rd=/deep")
             await self.picture(page, "password-new", "/.auth/password/new?t=token")
             await self.picture(page, "circle", "/.auth/login?rd=/deep&turn=2")
+            for name, path in (
+                ("sso", "sso/start"),
+                ("totp", "totp/verify"),
+                ("magic-link-opened", "magiclink/verify"),
+            ):
+                await self.picture(page, name, f"/.auth/{path}?rd=/deep&t=token")
         async with self.page(color_scheme="dark") as page:
             await self.picture(page, "sign-in-dark", "/.auth/login?rd=/deep")
+
+    async def messages(self) -> None:
+        """What is shown once a code or a link is on its way."""
+        for name, path, button, who in (
+            ("otp", "otp/send", "Send a code", "ada"),
+            ("magic-link", "magiclink/send", "Send a link", "bob"),
+            ("enchanted-link", "enchantedlink/send", "Send a link", "cleo"),
+        ):
+            async with self.page() as page:
+                await page.goto(f"{self._front.url}/.auth/{path}?rd=/deep")
+                await page.get_by_label("E-mail address").fill(f"{who}@example.com")
+                await page.get_by_role("button", name=button).click()
+                await page.wait_for_load_state()
+                await self.picture(page, name)
 
     async def ones_own(self) -> None:
         async with self.page() as page:
@@ -67,6 +87,10 @@ class Album:
             await self.picture(page, "account")
             await self.picture(page, "tenant", "/.auth/tenant")
             await self.picture(page, "password-update", "/.auth/password/update")
+            await page.goto(f"{self._front.url}/.auth/totp/enrol")
+            await page.get_by_role("button", name="Show the key").click()
+            await page.get_by_role("img").wait_for()
+            await self.picture(page, "totp-enrol")
             await self.picture(page, "refused", "/admin/x")
             await page.goto(f"{self._front.url}/.auth/account")
             await page.get_by_role("button", name="Sign out", exact=True).click()
@@ -91,6 +115,7 @@ async def take() -> list[Path]:
         async with open_front(keys, top=LOGIN) as front:
             album = Album(browser, front)
             await album.everybodys()
+            await album.messages()
             await album.ones_own()
             await album.a_wait()
         async with open_front(keys, top=BRAND) as front:
