@@ -94,8 +94,12 @@ def is_from_browser(facts: RequestFacts) -> bool:
 
 def goes_to(place: str) -> Answer:
     """A 303 to a path on this site."""
-    location = quote(place.encode("latin-1"), safe="/?%:@!$&'()*+,;=-._~|[]{}^`\"\\").encode("ascii")
-    return Answer(303, (b"Location: " + location, b"Cache-Control: no-store"))
+    return Answer(303, (b"Location: " + location(place), b"Cache-Control: no-store"))
+
+
+def location(place: str) -> bytes:
+    """A path on this site as header lines spell it."""
+    return quote(place.encode("latin-1"), safe="/?%:@!$&'()*+,;=-._~|[]{}^`\"\\").encode("ascii")
 
 
 def refused_by(fault: IdentityProviderError) -> Refuse:

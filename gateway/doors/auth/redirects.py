@@ -1,19 +1,35 @@
 """OAuth and SSO: the browser leaves for a provider, and comes back with a code that only this browser can use (T-10).
 
 Starts are GETs: they change nothing here but a cookie of their own, and a form's POST may not be redirected to another
-site (`form-action` in the page's policy).
+site (`form-action` in the page's policy). The way back is a GET because providers know no other; it counts for the
+journey's browser, once: what has been decided about a journey is remembered for as long as its cookie could be copied.
+While Descope cannot be reached nothing is decided, and the same address opened again is the retry.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from cachetools import TTLCache
 
 from gateway.core.crosssite import is_cross_site
 from gateway.core.model import Identity, Reason, Refuse, RequestFacts
 from gateway.core.patterns import canonical_host
 from gateway.doors.answers import Answer, as_json, is_navigation
 from gateway.doors.auth import journeys
-from gateway.doors.auth.desk import FINE, Desk, Problem, bad_request
+from gateway.doors.auth.desk import FINE, Desk, Problem, bad_request, cookies_of
 from gateway.doors.auth.journeys import Journey
-from gateway.doors.auth.outcome import Body, Endpoints, Form, Outcome, goes_to, read_form, read_query, wants_page
+from gateway.doors.auth.outcome import (
+    Body,
+    Endpoints,
+    Form,
+    Outcome,
+    goes_to,
+    location,
+    read_form,
+    read_query,
+    wants_page,
+)
 from gateway.idp_call import IdpRefusal, SessionPair, SignInCall, is_text
 from gateway.idp_methods import redirects as calls
 
@@ -22,6 +38,10 @@ _CANCELLED = "The sign-in was not completed there. Try again, or sign in another
 _NOT_EXCHANGED = "The sign-in came back with nothing that can be used. Start again."
 _NO_PROVIDER = "This way to sign in is not available just now."
 _NO_SSO = "There is no single sign-on for this address. Sign in another way."
+_CODE = re.compile(r"[!-~]{1,4096}")
+_REMEMBERED = 20_000
+# GET serves HEAD, and whoever only looks neither begins a sign-in nor ends one.
+_ONLY_LOOKING = Refuse(Reason.METHOD_NOT_ALLOWED, allow=("GET",))
 
 
 class _Callback:
@@ -32,13 +52,17 @@ class _Callback:
         self._purpose = purpose
         self._exchange = exchange
         self._secure = desk.server.cookies.secure
+        # Journeys that have been decided: where each was going, and who arrived; "" for nobody.
+        self._spent: TTLCache[str, tuple[str, str]] = TTLCache(_REMEMBERED, journeys.LIFE_S + 5, desk.clock.mono_s)
 
     async def leave(
         self, facts: RequestFacts, form: Form, start: Callable[[str], SignInCall[str]], wrong: str
     ) -> Outcome:
         """Begin a journey, and send the browser where Descope says; from a form by way of a page."""
         desk = self._desk
-        if not is_navigation(facts) and is_cross_site(facts, None, desk.server.public_urls, is_upgrade=False):
+        if facts.method == "HEAD":
+            return Outcome(_ONLY_LOOKING)
+        if not _is_visit(facts) and is_cross_site(facts, None, desk.server.public_urls, is_upgrade=False):
             return Outcome(Refuse(Reason.CROSS_SITE))  # a picture on somebody's page, which would use up attempts
         again = self.again(form.text("rd") or "/")
         slowed = desk.too_many(facts, again)
@@ -67,34 +91,62 @@ class _Callback:
         query = read_query(facts)
         if isinstance(query, Refuse):
             return Outcome(query)
-        desk = self._desk
-        journey = journeys.find(facts, query.text("journey"), self._purpose, desk.clock.now_s(), secure=self._secure)
-        if journey is None:
-            return await self._late(facts, _STATE, 400, None)
-        ends = (journeys.end(journey, secure=self._secure),)
+        if facts.method == "HEAD":
+            return Outcome(_ONLY_LOOKING)
+        desk, journey_id, code = self._desk, query.text("journey"), query.text("code")
+        journey = journeys.find(facts, journey_id, self._purpose, desk.clock.now_s(), secure=self._secure)
+        if journey is None or journey.id in self._spent:
+            return await self._late(facts, journey_id, _STATE, Reason.LOGIN_STATE_INVALID)
+        if not _CODE.fullmatch(code):
+            self._spent[journey.id] = (journey.rd, "")
+            return await self._late(facts, journey_id, _CANCELLED, Reason.SIGN_IN_REFUSED)
         again = self.again(journey.rd)
-        code = query.text("code")
-        if not is_text(code):
-            return await self._late(facts, _CANCELLED, 401, journey)
+        slowed = desk.too_many(facts, again)
+        if slowed is not None:
+            return slowed
+        # Before Descope is asked: of several that come at once with one journey, one is asked for.
+        self._spent[journey.id] = (journey.rd, "")
         begun = await desk.begin_or_refusal(facts, self._exchange(code), again)
         if isinstance(begun, Outcome):
+            self._spent.pop(journey.id, None)
             return begun
         if isinstance(begun, IdpRefusal):
-            return await self._late(facts, _NOT_EXCHANGED, 401, journey)
-        return desk.arrived(facts, begun, journey.rd, cookies=ends)
+            return await self._late(facts, journey_id, _NOT_EXCHANGED, Reason.SIGN_IN_REFUSED)
+        self._spent[journey.id] = (journey.rd, begun.identity.subject)
+        return self._on(facts, desk.arrived(facts, begun, journey.rd, cookies=(self._end(journey),)), journey.rd)
 
-    async def _late(self, facts: RequestFacts, sentence: str, status: int, journey: Journey | None) -> Outcome:
+    def _end(self, journey: Journey) -> bytes:
+        return journeys.end(journey, secure=self._secure)
+
+    def _on(self, facts: RequestFacts, arrived: Outcome, rd: str) -> Outcome:
+        """Browsers keep strict cookies back while they follow redirects from another site; a page of ours ends that."""
+        if self._desk.server.cookies.same_site != "strict" or arrived.answer.status != 303:
+            return arrived
+        place = location(self._desk.back(rd)).decode("ascii")
+        return replace(arrived, answer=self._desk.page("leaving.html", place=place))
+
+    async def _late(self, facts: RequestFacts, journey_id: str, sentence: str, reason: Reason) -> Outcome:
         """Nothing can be done with this return: whoever has a session goes on with that, all others start again."""
         desk = self._desk
-        rd = journey.rd if journey is not None else "/"
-        ends = (journeys.end(journey, secure=self._secure),) if journey is not None else ()
+        journey = journeys.late(facts, journey_id, self._purpose, secure=self._secure)
+        ends = (self._end(journey),) if journey is not None else ()
         caller = await desk.caller(facts)
+        rd, whose = self._spent.get(journey_id, ("/", ""))
+        if journey is not None:
+            rd = journey.rd
+        elif not isinstance(caller.who, Identity) or caller.who.subject != whose:
+            rd = "/"  # somebody else's way is nobody's business
         if isinstance(caller.who, Identity) and wants_page(facts):
-            return Outcome(goes_to(desk.back(rd)), ends, subject=caller.who.subject)
+            cookies, written = await cookies_of(caller)
+            return Outcome(goes_to(desk.back(rd)), (*cookies, *ends), written, caller.who.subject)
         if not wants_page(facts):
-            reason = Reason.LOGIN_STATE_INVALID if status == 400 else Reason.SIGN_IN_REFUSED
             return Outcome(Refuse(reason, detail=sentence), ends)
-        return Outcome(self.again(rd)(Problem(status, sentence)), ends)
+        return Outcome(self.again(rd)(Problem(reason.status, sentence)), ends, reason=reason)
+
+
+def _is_visit(facts: RequestFacts) -> bool:
+    """Whether a whole page goes there, which other sites may cause openly, as opposed to a frame or a picture."""
+    return is_navigation(facts) and (facts.one(b"sec-fetch-dest") or b"document").strip().lower() == b"document"
 
 
 class OauthProviders:
@@ -141,7 +193,7 @@ class SingleSignOn:
         if not is_text(email or tenant):
             return bad_request(facts, again, "Write the e-mail address that you use at work.")
         wanted = tenant or tenant_for(email, desk.login.sso_domains)
-        if not wanted or (tenant and not self._is_offered(tenant)):
+        if not wanted or not self._is_offered(wanted):
             return bad_request(facts, again, _NO_SSO)
         return await self._callback.leave(facts, form, lambda back: calls.sso_start(wanted, back, email), _NO_SSO)
 
