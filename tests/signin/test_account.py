@@ -1,6 +1,9 @@
 """The account page, the choice of a tenant, and routes that want one selected."""
 
 import json
+from typing import Any
+
+import pytest
 
 from tests.conftest import House, OpenHouse, cookie_header, reason_of, set_cookies
 
@@ -86,3 +89,20 @@ async def test_a_tenant_of_others_is_refused(house: House) -> None:
     reply = await house.send("POST", "/.auth/tenant", data={"tenant": "globex"}, headers=headers)
 
     assert reply.status == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "account"), ("GET", "totp/enrol"), ("POST", "totp/enrol"), ("POST", "password/update")],
+)
+async def test_t11_a_session_and_the_refresh_cookie_of_somebody_else_are_nobodys_account(
+    built: OpenHouse, method: str, path: str
+) -> None:
+    """A sibling domain can plant a cookie: nobody sets a password or adds an app in another account by that."""
+    async with built(top="login: {methods: [password, totp]}") as house:
+        cookies = house.cookies("ada@example.com") | {"DSR": house.cookies("bob@example.com")["DSR"]}
+        form: dict[str, Any] = {"data": {"password": "another-password"}} if method == "POST" else {}
+        reply = await house.send(method, f"/.auth/{path}", headers=cookie_header(cookies), **form)
+
+        assert reason_of(reply) == "ambiguous_credentials"
+        assert [house.emulator.count(one) for one in ("me", "totp_update", "password_update")] == [0, 0, 0]

@@ -170,6 +170,8 @@ class Desk:
         found = await self.refresh_token(facts)
         if isinstance(found, Reason):
             return self._to_sign_in(facts, found)
+        if found[1].subject != caller.who.subject:
+            return Outcome(Refuse(Reason.AMBIGUOUS_CREDENTIALS))  # a planted cookie must not choose whose account it is
         raw, token = await self.sessions.renewals.newest(*found)
         return Here(caller, raw, token)
 
