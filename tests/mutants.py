@@ -2557,7 +2557,7 @@ every code of Descope's is told
 
 a fault of Descope's is ours
 @ SIGN::test_descope_away_is_told_on_the_form_which_keeps_the_login
-- return Outcome(again(Problem(refuse.status, sentence, refuse.retry_after_s)))
+- return Outcome(again(Problem(refuse.status, sentence, refuse.retry_after_s)), reason=refuse.reason)
 + return Outcome(refuse)
 
 guessing is slowed for nobody

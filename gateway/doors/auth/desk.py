@@ -192,7 +192,7 @@ class Desk:
         wait_s = whole_seconds(standing.wait_ns)
         if not wants_page(facts):
             return Outcome(Refuse(Reason.RATE_LIMITED, retry_after_s=wait_s))
-        return Outcome(again(Problem(429, "Too many attempts.", wait_s)))
+        return Outcome(again(Problem(429, "Too many attempts.", wait_s)), reason=Reason.RATE_LIMITED)
 
     async def ask(self, facts: RequestFacts, call: SignInCall[T], again: Again, wrong: str) -> T | Outcome:
         """What Descope answers, else the outcome that says why not. wrong: the sentence for what it refuses."""
@@ -226,7 +226,7 @@ class Desk:
 
     def refused(self, facts: RequestFacts, refusal: IdpRefusal, again: Again, wrong: str) -> Outcome:
         if wants_page(facts):
-            return Outcome(again(Problem(401, wrong)))
+            return Outcome(again(Problem(401, wrong)), reason=Reason.SIGN_IN_REFUSED)
         code = refusal.code if refusal.code in SHOWN_CODES else ""
         return Outcome(Refuse(Reason.SIGN_IN_REFUSED, detail=wrong, idp_code=code))
 
@@ -237,7 +237,7 @@ class Desk:
             return Outcome(refuse)
         busy = isinstance(fault, IdentityProviderBusy)
         sentence = "Sign-in is busy just now." if busy else "Sign-in cannot be reached just now."
-        return Outcome(again(Problem(refuse.status, sentence, refuse.retry_after_s)))
+        return Outcome(again(Problem(refuse.status, sentence, refuse.retry_after_s)), reason=refuse.reason)
 
     async def replaced(self, outcome: Renewed | Reason, token: RefreshToken) -> Outcome:
         """The answer to whoever asked for the session to be renewed, and got it or not."""
@@ -277,7 +277,7 @@ class Desk:
 def bad_request(facts: RequestFacts, again: Again, detail: str) -> Outcome:
     """Something is missing or cannot be right, whoever asks."""
     if wants_page(facts):
-        return Outcome(again(Problem(400, detail)))
+        return Outcome(again(Problem(400, detail)), reason=Reason.BAD_REQUEST)
     return Outcome(Refuse(Reason.BAD_REQUEST, detail=detail))
 
 

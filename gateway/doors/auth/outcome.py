@@ -20,7 +20,7 @@ Body = Callable[[], Awaitable[bytes | Reason]]
 class Outcome:
     """An answer or a refusal, with the cookies that go out beside either and what to do once they have.
 
-    reason: why an answer is a refusal nonetheless, spelt as somebody else's clients read it.
+    reason: why an answer is a refusal nonetheless, shown as a page with its form or spelt as others' clients read it.
     """
 
     answer: Answer | Refuse

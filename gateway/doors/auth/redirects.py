@@ -113,12 +113,12 @@ class _Callback:
         if isinstance(begun, IdpRefusal):
             return await self._late(facts, journey_id, _NOT_EXCHANGED, Reason.SIGN_IN_REFUSED)
         self._spent[journey.id] = (journey.rd, begun.identity.subject)
-        return self._on(facts, desk.arrived(facts, begun, journey.rd, cookies=(self._end(journey),)), journey.rd)
+        return self._on(desk.arrived(facts, begun, journey.rd, cookies=(self._end(journey),)), journey.rd)
 
     def _end(self, journey: Journey) -> bytes:
         return journeys.end(journey, secure=self._secure)
 
-    def _on(self, facts: RequestFacts, arrived: Outcome, rd: str) -> Outcome:
+    def _on(self, arrived: Outcome, rd: str) -> Outcome:
         """Browsers keep strict cookies back while they follow redirects from another site; a page of ours ends that."""
         if self._desk.server.cookies.same_site != "strict" or arrived.answer.status != 303:
             return arrived
