@@ -14,6 +14,7 @@ from typing import TextIO
 from aiohttp import http_parser, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gateway.assertion_keys import AssertionKeys, Assertions
 from gateway.clock import Clock, SystemClock
 from gateway.core import tokens
 from gateway.core.errors import ConfigError
@@ -91,6 +92,9 @@ class Gateway:
         self.upstreams = Upstreams(self.clock, self.tasks)
         self.gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
         self.streams = Streams(self.gate, metrics, self.clock)
+        # Nobody needs keys where no upstream gets assertions, and then none are published.
+        asserted = any(upstream.assertion for upstream in config.upstreams)
+        keys = self.assertion_keys = AssertionKeys(config.assertion, self.clock) if asserted else None
         flows = FlowSetting(
             config.tokens.project_id,
             config.static_url,
@@ -99,10 +103,11 @@ class Gateway:
         )
         inside = Inside(
             gate=self.gate,
-            sign_in=SignIn(self.sessions, config.server, config.login, self.tasks, self.clock, flows=flows),
+            sign_in=SignIn(self.sessions, config.server, config.login, self.tasks, self.clock, flows=flows, keys=keys),
             upstreams=self.upstreams,
             streams=self.streams,
             holds=Holds(self.clock),
+            assertions=Assertions(config.assertion, keys, self.clock) if keys is not None else None,
             server=config.server,
             project_id=config.tokens.project_id,
             login_url=config.login.url,
@@ -126,6 +131,8 @@ class Gateway:
         self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
         self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
         self.tasks.start(self.streams.keep_watch(), "watch over open streams")
+        if self.assertion_keys is not None and self.config.assertion.key_file:
+            self.tasks.start(self.assertion_keys.keep_watch(), "watch the file of assertion keys")
         for pool in self.upstreams.start(self.config.upstreams):
             _watch(self.metrics, pool)
         public = await self._listen(Listener(self.door, self.config.server.head_limits), listen)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import ConfigError
 from gateway.core.model import (
     AccessKeyRules,
+    AssertionRules,
     Auth,
     ClaimHeld,
     ClientWithin,
@@ -127,6 +128,7 @@ def test_the_least_file_has_the_documented_defaults() -> None:
         login=LoginRules(),
         refresh=RefreshRules(30.0, 30.0),
         access_keys=AccessKeyRules(60.0, 300.0),
+        assertion=AssertionRules("https://app.example.com"),
         shutdown=ShutdownRules(0.0, 15.0),
         table=config.table,
         upstreams=(legacy,),

@@ -9,19 +9,21 @@ Longer than most: requests and replies leave out by one set of rules, and stand 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import Self
 
+from gateway.core.about import Told, told_of
 from gateway.core.credentials import ours, without_ours
 from gateway.core.model import (
+    X_AUTH,
     Admit,
     CookieRules,
     ForwardToken,
-    Grants,
     HeaderLine,
     Identity,
+    IdentityHeaders,
     Kind,
     Person,
     RequestFacts,
@@ -29,7 +31,6 @@ from gateway.core.model import (
     Template,
     noun,
 )
-from gateway.core.policy import tenant_grants
 from gateway.core.tokens import claims_our_issuer
 
 Line = tuple[bytes, bytes]
@@ -109,15 +110,16 @@ class RequestWriter:
     def __init__(
         self, route: Route, cookies: CookieRules, project_id: str, known: "IdentityLines | None" = None
     ) -> None:
-        """known: identities already written, shared by all routes."""
+        """known: identities already written, shared by all routes to upstreams that are told under the same names."""
         self._route = route
-        self._known = known if known is not None else IdentityLines()
+        self._known = known if known is not None else IdentityLines(route.upstream.identity_headers)
         self._cookie_rules = cookies
         self._cookie_names = ours(cookies)
         self._project_id = project_id
         rules = route.header_rules
         self._replaced = {folded(name) for name in rules.remove}
         self._replaced |= {folded(name.lower().encode("ascii")) for name, _ in rules.set}
+        self._replaced |= route.upstream.identity_headers.reserved
         self._fates: dict[bytes, _Fate] = {}
 
     def lines(self, facts: RequestFacts, admit: Admit, request_id: str) -> Lines:
@@ -263,26 +265,22 @@ def spelt(text: str) -> str:
     )
 
 
-def identity_lines(identity: Identity, admit: Admit) -> list[bytes]:
-    """The `X-Auth-*` lines; what is empty is absent."""
-    grants = _grants_shown(admit)
-    known = (
-        ("X-Auth-Subject", spelt(identity.subject)),
-        ("X-Auth-Email", spelt(_claim_text(identity, "email") or admit.person.email)),
-        ("X-Auth-Name", spelt(_claim_text(identity, "name") or admit.person.name)),
-        ("X-Auth-Roles", ",".join(map(spelt, grants.roles))),
-        ("X-Auth-Permissions", ",".join(map(spelt, grants.permissions))),
-        ("X-Auth-Tenant", spelt(admit.tenant or "")),
-        ("X-Auth-Method", identity.kind.value),
-        ("X-Auth-Key-Id", spelt(identity.subject) if identity.kind is Kind.ACCESS_KEY else ""),
-    )
-    return [f"{name}: {text}".encode("ascii") for name, text in known if text]
+def identity_lines(identity: Identity, admit: Admit, names: IdentityHeaders = X_AUTH) -> list[bytes]:
+    """The lines that say who calls; what is empty is absent."""
+    told = told_of(identity, admit)
+    lines = ((header, _joined(told[noun])) for noun, header in names.names)
+    return [f"{header}: {text}".encode("ascii") for header, text in lines if text]
+
+
+def _joined(value: Told) -> str:
+    return spelt(value) if isinstance(value, str) else ",".join(map(spelt, value))
 
 
 class IdentityLines:
     """Remembers the lines of identities, for one caller sends many requests; bounded, about 500 bytes each."""
 
-    def __init__(self, most: int = 10_000) -> None:
+    def __init__(self, names: IdentityHeaders = X_AUTH, most: int = 10_000) -> None:
+        self._names = names
         self._most = most
         self._lines: dict[tuple[bytes, Kind, str | None, bool, Person], list[bytes]] = {}
 
@@ -293,23 +291,8 @@ class IdentityLines:
         if lines is None:
             if len(self._lines) >= self._most:
                 self._lines.clear()
-            lines = self._lines[key] = identity_lines(identity, admit)
+            lines = self._lines[key] = identity_lines(identity, admit, self._names)
         return lines
-
-
-def _grants_shown(admit: Admit) -> Grants:
-    """What the decision was made by: the tenant's where the route decides by one, else the project's."""
-    identity = admit.identity
-    if identity is None:
-        return Grants()
-    if admit.match.route.tenant_from is None:
-        return identity.project
-    return tenant_grants(identity, admit.tenant) or Grants()
-
-
-def _claim_text(identity: Identity, name: str) -> str:
-    value = identity.claims.get(name)
-    return value if isinstance(value, str) else ""
 
 
 def _filled(template: Template, facts: RequestFacts, admit: Admit, request_id: str) -> str:
@@ -331,18 +314,8 @@ def _hole(name: str, facts: RequestFacts, admit: Admit, request_id: str) -> str:
     if rest.startswith("claims."):
         value = identity.claims.get(rest.removeprefix("claims."))
         return str(value) if isinstance(value, str | int) else ""
-    grants = _grants_shown(admit)
-    known: Mapping[str, Callable[[], str]] = {
-        "subject": lambda: identity.subject,
-        "email": lambda: _claim_text(identity, "email") or admit.person.email,
-        "name": lambda: _claim_text(identity, "name") or admit.person.name,
-        "tenant": lambda: admit.tenant or "",
-        "method": lambda: identity.kind.value,
-        "key_id": lambda: identity.subject if identity.kind is Kind.ACCESS_KEY else "",
-        "roles": lambda: ",".join(grants.roles),
-        "permissions": lambda: ",".join(grants.permissions),
-    }
-    return known[rest]() if rest in known else ""
+    told = told_of(identity, admit).get(rest, "")
+    return told if isinstance(told, str) else ",".join(told)
 
 
 # --- replies --------------------------------------------------------------------------------------------------------
@@ -399,7 +372,8 @@ class ReplyWriter:
         is_judged = (
             lower in self._dropped
             or lower in (b"set-cookie", b"cache-control")
-            or lower.startswith((b"x-auth-", b"access-control-"))
+            or lower.startswith(b"access-control-")
+            or folded(lower).startswith(b"x-auth-")
         )
         if not is_judged and len(self._plain) < _KNOWN_NAMES:
             self._plain.add(lower)
@@ -407,7 +381,7 @@ class ReplyWriter:
 
     def _judged(self, lower: bytes, value: bytes, additions: ReplyAdditions) -> bytes | None:
         """The value that goes out; None for a line that does not."""
-        if lower in self._dropped or lower.startswith(b"x-auth-"):
+        if lower in self._dropped or folded(lower).startswith(b"x-auth-"):
             return None
         if lower == b"set-cookie":
             return None if self._is_our_cookie(value) else value

@@ -441,11 +441,36 @@ class TlsRules:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityHeaders:
+    """Under which headers an upstream is told about a caller.
+
+    names: nouns of `about.told_of` and headers. reserved: header names, in lower case and folded, that no client may
+    say on its way to this upstream, beside those that it may say to none.
+    """
+
+    names: tuple[tuple[str, str], ...] = (
+        ("subject", "X-Auth-Subject"),
+        ("email", "X-Auth-Email"),
+        ("name", "X-Auth-Name"),
+        ("roles", "X-Auth-Roles"),
+        ("permissions", "X-Auth-Permissions"),
+        ("tenant", "X-Auth-Tenant"),
+        ("method", "X-Auth-Method"),
+        ("key_id", "X-Auth-Key-Id"),
+    )
+    reserved: frozenset[bytes] = frozenset()
+
+
+X_AUTH = IdentityHeaders()
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """The service behind, as the route file names it.
 
     Either socket_path (unix) or address and port. authority: what `host: upstream` sends as Host. base_path: a path
     that stands before every forwarded path, without trailing slash. others: further targets of the same service.
+    assertion: the audience of the signed assertions that it gets, "" for none.
     """
 
     name: str
@@ -465,6 +490,8 @@ class Upstream:
     eject: EjectRules = EjectRules()
     retry: RetryRules = RetryRules()
     tls_rules: TlsRules = TlsRules()
+    identity_headers: IdentityHeaders = X_AUTH
+    assertion: str = ""
 
     @property
     def targets(self) -> tuple[ServiceTarget, ...]:
@@ -617,6 +644,15 @@ class AccessKeyRules:
 
     remember_s: float = 60.0
     max_stale_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionRules:
+    """How assertions are signed. key_file: "" for keys made at start. rotate_s: how long one that was made signs."""
+
+    issuer: str = ""
+    key_file: str = ""
+    rotate_s: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

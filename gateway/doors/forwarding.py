@@ -2,13 +2,14 @@
 
 import math
 
+from gateway.assertion_keys import Assertions
 from gateway.clock import Clock
 from gateway.connection import Connection
 from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines
 from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import ratelimit_lines
-from gateway.core.model import Admit, Reason, Refuse, Route, ServerRules
+from gateway.core.model import Admit, IdentityHeaders, Reason, Refuse, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.visit import Visit, Writers
 from gateway.holds import Holds
@@ -25,6 +26,7 @@ class Forwarding:
         upstreams: Upstreams,
         streams: Streams,
         holds: Holds,
+        assertions: Assertions | None,
         server: ServerRules,
         project_id: str,
         clock: Clock,
@@ -32,11 +34,12 @@ class Forwarding:
         self._upstreams = upstreams
         self._streams = streams
         self._holds = holds
+        self._assertions = assertions
         self._server = server
         self._project_id = project_id
         self._clock = clock
         self._writers: dict[str, Writers] = {}
-        self._identities = IdentityLines()
+        self._identities: dict[IdentityHeaders, IdentityLines] = {}
 
     def prepare(self, visit: Visit, admit: Admit) -> Refuse | None:
         """Make the exchange with the upstream, not begun yet; or say why there will be none after all."""
@@ -60,13 +63,16 @@ class Forwarding:
                 return Refuse(Reason.UPSTREAM_BUSY, route, retry_after_s=seconds, set_cookies=admit.set_cookies)
         writers = visit.writers = self._writers.get(route.id) or self._compiled(route)
         visit.learn(facts)
+        lines = writers.request.lines(facts, admit, record.request_id)
+        if upstream.assertion and identity is not None and self._assertions is not None:
+            lines = lines.and_one("X-Auth-Assertion", self._assertions.of(identity, admit, record.request_id))
         visit.exchange = self._upstreams.exchange(
             admit,
             writers.pool,
             visit,
             method=facts.method,
             path=upstream.base_path + sent.text,
-            lines=writers.request.lines(facts, admit, record.request_id),
+            lines=lines,
             is_upgrade=visit.is_upgrade,
         )
         return None
@@ -94,9 +100,9 @@ class Forwarding:
         self._holds.note(route.id, caller, reply.status, parse_retry_after(asked, self._clock.now_s()))
 
     def _compiled(self, route: Route) -> Writers:
-        cookies = self._server.cookies
+        cookies, names = self._server.cookies, route.upstream.identity_headers
         writers = self._writers[route.id] = Writers(
-            RequestWriter(route, cookies, self._project_id, self._identities),
+            RequestWriter(route, cookies, self._project_id, self._identities.setdefault(names, IdentityLines(names))),
             ReplyWriter(route, cookies),
             self._upstreams.pool(route.upstream),
         )

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError
 
+from gateway.assertion_keys import Assertions
 from gateway.clientside import BodyBroken, BodyTooLarge, BrokenOff, Relayed
 from gateway.clock import Clock
 from gateway.core.crosssite import cors_lines, is_preflight
@@ -67,6 +68,7 @@ class Inside:
     upstreams: Upstreams
     streams: Streams
     holds: Holds
+    assertions: Assertions | None
     server: ServerRules
     project_id: str
     login_url: str
@@ -85,6 +87,7 @@ class ProxyDoor:
             upstreams=inside.upstreams,
             streams=inside.streams,
             holds=inside.holds,
+            assertions=inside.assertions,
             server=inside.server,
             project_id=inside.project_id,
             clock=inside.clock,

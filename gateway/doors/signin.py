@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from gateway.assertion_keys import AssertionKeys
 from gateway.clock import Clock
 from gateway.core.crosssite import is_cross_site
 from gateway.core.errors import IdentityProviderError
@@ -29,6 +30,7 @@ from gateway.doors.auth.outcome import Body, Endpoint, Endpoints, Outcome, refus
 from gateway.doors.auth.password import Passwords
 from gateway.doors.auth.password_reset import PasswordReset
 from gateway.doors.auth.password_rules import PasswordRules
+from gateway.doors.auth.published_keys import PublishedKeys
 from gateway.doors.auth.redirects import OauthProviders, SingleSignOn
 from gateway.doors.auth.session import OwnSession
 from gateway.doors.auth.totp import AuthenticatorApps
@@ -49,7 +51,9 @@ class SignIn:
         clock: Clock,
         *,
         flows: FlowSetting,
+        keys: AssertionKeys | None = None,
     ) -> None:
+        """keys: those of assertions, None where no upstream gets any."""
         self._server = server
         self.look = look_of(login)
         desk = Desk(sessions, login, server, tasks, clock, Allowances(capacity=20_000), self.look)
@@ -57,7 +61,8 @@ class SignIn:
             "style.css": {"GET": _file(b"text/css", self.look.style)},
             "wait.js": {"GET": _file(b"text/javascript", (_FOLDER / "wait.js").read_bytes())},
         }
-        for endpoints in chain(_always(desk), _offered(desk, flows)):
+        published = (PublishedKeys(keys).endpoints,) if keys is not None else ()
+        for endpoints in chain(_always(desk), _offered(desk, flows), published):
             for path, methods in endpoints.items():
                 self._endpoints.setdefault(path, {}).update(methods)
 

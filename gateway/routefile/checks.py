@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
+from gateway.core.headers import folded
 from gateway.core.model import (
     ConstantTenant,
     ForwardToken,
@@ -17,6 +18,7 @@ from gateway.core.model import (
 )
 from gateway.core.patterns import Rank, canonical_host, pattern_pieces
 from gateway.core.target import canonical
+from gateway.routefile.identity_headers import identity_headers
 from gateway.routefile.login import Login
 from gateway.routefile.reading import Piece, Reading
 from gateway.routefile.rules import Headers, Route
@@ -100,7 +102,7 @@ def check_route(
         for headers, loc in _headers(piece, defaults):
             _check_templates(reading, piece, headers, loc)
     if piece.is_sure_of("upstream"):
-        _check_authorization(reading, piece, defaults, upstreams)
+        _check_said_twice(reading, piece, defaults, upstreams)
 
 
 def _check_public(reading: Reading, piece: Piece[Route], limits: Mapping[str, Limit]) -> None:
@@ -216,15 +218,22 @@ def _check_templates(reading: Reading, piece: Piece[Route], headers: Headers, lo
                 reading.warn((*loc, header), "nobody is known on a public route, so this header will be left out")
 
 
-def _check_authorization(
+def _check_said_twice(
     reading: Reading, piece: Piece[Route], defaults: Piece[Defaults] | None, upstreams: Mapping[str, Upstream]
 ) -> None:
     to = upstreams.get(piece.spec.upstream)
-    if to is None or to.forward_token != ForwardToken.BEARER.value:
+    if to is None:
         return
+    reserved = identity_headers(to.identity_headers).reserved
     for headers, loc in _headers(piece, defaults):
         for header in headers.set:
-            if header.lower() == "authorization":
+            if folded(header.lower().encode("ascii")) in reserved:
+                reading.problem(
+                    (*loc, header),
+                    f"the upstream {piece.spec.upstream!a} is told who calls in it (identity_headers); drop one",
+                    key=True,
+                )
+            if header.lower() == "authorization" and to.forward_token == ForwardToken.BEARER.value:
                 reading.problem(
                     (*loc, header),
                     f"the upstream {piece.spec.upstream!a} gets the session token as Authorization; drop one",

@@ -38,6 +38,7 @@ from gateway.core.model import (
 )
 from gateway.core.patterns import canonical_host
 from gateway.core.signin import DESCOPE_STATIC_URL
+from gateway.routefile.identity_headers import identity_headers
 from gateway.routefile.rules import Cors as CorsSpec
 from gateway.routefile.rules import Headers, Require
 from gateway.routefile.rules import Route as RouteSpec
@@ -59,6 +60,7 @@ from gateway.routefile.urls import (
     upstream_address,
 )
 from gateway.routefile.values import (
+    audience,
     duration_s,
     prefix_path,
     rate,
@@ -154,6 +156,8 @@ def upstream(name: str, spec: UpstreamSpec) -> Upstream:
         eject=EjectRules(spec.eject.after, duration_s(spec.eject.span)),
         retry=RetryRules(share(spec.retry.budget), spec.retry.floor),
         tls_rules=tls_rules(spec.tls) if spec.tls else TlsRules(),
+        identity_headers=identity_headers(spec.identity_headers),
+        assertion=audience(spec.assertion, name),
     )
 
 

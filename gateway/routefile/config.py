@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.core.model import (
     AccessKeyRules,
+    AssertionRules,
     Limit,
     Reason,
     RefreshRules,
@@ -50,6 +51,7 @@ class Config:
     login: LoginRules
     refresh: RefreshRules
     access_keys: AccessKeyRules
+    assertion: AssertionRules
     shutdown: ShutdownRules
     table: RouteTable
     upstreams: tuple[Upstream, ...]

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from gateway.routefile import urls, values
+from gateway.routefile.assertion import Assertion
 from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
 from gateway.routefile.login import Login
 from gateway.routefile.rules import Cors, Headers, Route, Stream, Timeouts
@@ -227,6 +228,8 @@ class RouteFile(Section):
     """How sessions are renewed."""
     access_keys: AccessKeys = Field(default_factory=AccessKeys)
     """How exchanged access keys are remembered."""
+    assertion: Assertion = Field(default_factory=Assertion)
+    """How assertions are signed, for the upstreams that get them."""
     shutdown: Shutdown = Field(default_factory=Shutdown)
     """How the gateway stops."""
     defaults: Defaults = Field(default_factory=Defaults)

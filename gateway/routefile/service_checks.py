@@ -4,7 +4,9 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.assertion_keys import AHEAD_S, UnusableKeys, read_key_file
 from gateway.routefile import compile as compiled
+from gateway.routefile.assertion import Assertion
 from gateway.routefile.reading import Piece, Reading
 from gateway.routefile.services import Tls, Upstream
 from gateway.routefile.urls import UpstreamAddress, upstream_address
@@ -106,6 +108,32 @@ def _tls_faults(tls: Tls) -> Iterator[tuple[str, str]]:
         else:
             begin = "-----BEGIN CERTIFICATE-----, -----BEGIN PRIVATE KEY-----"
             yield where, f"certificate and private key are not both there in the form PEM ({begin})"
+
+
+# --- assertions -----------------------------------------------------------------------------------------------------
+
+
+def check_assertion(reading: Reading, piece: Piece[Assertion], *, is_asked_for: bool) -> None:
+    """Tell what is wrong or useless in a section that is there. is_asked_for: whether any upstream gets assertions."""
+    spec, loc = piece.spec, piece.loc
+    if spec.key_file is not None and piece.is_sure_of("key_file"):
+        try:
+            read_key_file(spec.key_file)
+        except OSError as err:
+            reading.problem((*loc, "key_file"), f"the file cannot be read: {err.strerror or type(err).__name__}")
+        except UnusableKeys as err:
+            reading.problem((*loc, "key_file"), str(err))
+    if "rotate" in spec.model_fields_set and piece.is_sure_of("rotate", "key_file"):
+        if spec.key_file is not None:
+            reading.warn((*loc, "rotate"), "keys from a file change with the file; this changes nothing", key=True)
+        elif duration_s(spec.rotate) < 2 * AHEAD_S:
+            minutes = AHEAD_S / 60
+            reading.problem(
+                (*loc, "rotate"),
+                f"a key is published for {minutes:.0f}m before it signs; give {2 * minutes:.0f}m or more",
+            )
+    if not is_asked_for:
+        reading.warn(loc, "no upstream asks for assertions; say assertion: true where one is to get them", key=True)
 
 
 # --- doubts ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from gateway.routefile import urls, values
 from gateway.routefile.forms import Duration, Form, Percent, Section, Wait
+from gateway.routefile.identity_headers import PresetOrNames
 
 MOST_TARGETS = 64
 
@@ -101,6 +102,10 @@ class Upstream(Section):
     """Whether it gets the caller's verified session token, and how."""
     profile: bool = False
     """Whether e-mail and name are asked of Descope for it, where the token does not hold them."""
+    identity_headers: PresetOrNames | None = None
+    """Under which names it is told who calls: those of another product, or its own; X-Auth- names where absent."""
+    assertion: Annotated[Any, Form(values.audience, types=("boolean", "string"))] = False
+    """Whether it gets a signed assertion with each request; a text is the audience, true the upstream's name."""
 
     @property
     def addresses(self) -> tuple[str, ...]:

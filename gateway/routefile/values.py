@@ -107,6 +107,28 @@ def file_path(text: str) -> str:
     return text
 
 
+def plain_word(text: str) -> str:
+    """What stands in a token and is compared byte for byte: an issuer, an audience."""
+    if not re.fullmatch(r"[!-~]{1,200}", text):
+        raise ValueError(
+            "this is compared byte for byte: 1 to 200 letters, digits and signs, no blanks, none beyond ASCII"
+        )
+    return text
+
+
+def audience(value: object, own_name: str = "") -> str:
+    """`true` for the upstream's own name, `false` for none (""), or a text."""
+    if isinstance(value, bool):
+        return own_name if value else ""
+    if not isinstance(value, str):
+        raise ValueError("true, false or the audience is wanted here")  # noqa: TRY004  # pydantic collects this one
+    if value.lower() in ("true", "false", "yes", "no", "on", "off"):
+        raise ValueError(
+            f"{value} in quotes, or from a variable, is a text; write true or false plainly, or an audience"
+        )
+    return plain_word(value)
+
+
 def project_id(text: str) -> str:
     if not _PROJECT_ID.fullmatch(text):
         raise ValueError(

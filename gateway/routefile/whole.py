@@ -13,6 +13,7 @@ from gateway.core.model import (
 from gateway.core.patterns import canonical_host
 from gateway.core.routes import RouteTable, compile_or_flaws
 from gateway.routefile import compile as compiled
+from gateway.routefile.assertion import Assertion, assertion_rules
 from gateway.routefile.checks import (
     check_flows,
     check_route,
@@ -40,7 +41,7 @@ from gateway.routefile.schema import (
 )
 from gateway.routefile.schema import Expectation as ExpectationSpec
 from gateway.routefile.schema import Limit as LimitSpec
-from gateway.routefile.service_checks import check_upstream
+from gateway.routefile.service_checks import check_assertion, check_upstream
 from gateway.routefile.services import Upstream as UpstreamSpec
 from gateway.routefile.urls import exact_host
 from gateway.routefile.values import expected, name, request_line
@@ -75,6 +76,7 @@ class WholeFile:
         login = self._section("login", Login)
         refresh = self._section("refresh", Refresh)
         access_keys = self._section("access_keys", AccessKeys)
+        assertion = self._section("assertion", Assertion)
         shutdown = self._section("shutdown", Shutdown)
         defaults = self._section("defaults", Defaults)
         server_rules = self._server(server)
@@ -84,6 +86,9 @@ class WholeFile:
             upstream_specs[declared] = service.spec
         limits = {declared: compiled.limit(declared, one.spec) for declared, one in self._declared("limits", LimitSpec)}
         upstreams = {name: compiled.upstream(name, spec) for name, spec in upstream_specs.items()}
+        if assertion is not None and "assertion" in self._said:
+            is_asked_for = any(upstream.assertion for upstream in upstreams.values())
+            check_assertion(reading, assertion, is_asked_for=is_asked_for)
         pieces = self._routes()
         for piece in pieces:
             check_route(reading, piece, defaults, upstream_specs, limits)
@@ -96,7 +101,7 @@ class WholeFile:
             warn_of_open_sign_up(reading, pieces)
         # A section is None only where a problem has been told of it.
         if reading.problems or not (
-            descope and server_rules and login and refresh and access_keys and shutdown and table
+            descope and server_rules and login and refresh and access_keys and assertion and shutdown and table
         ):
             return None
         return Config(
@@ -107,6 +112,7 @@ class WholeFile:
             login=login_rules(login.spec),
             refresh=compiled.refresh_rules(refresh.spec),
             access_keys=compiled.access_key_rules(access_keys.spec),
+            assertion=assertion_rules(assertion.spec, server_rules),
             shutdown=compiled.shutdown_rules(shutdown.spec),
             table=table,
             upstreams=tuple(upstreams.values()),
