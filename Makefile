@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 VENV := .venv
 BIN := $(VENV)/bin
 COMPONENT := gateway/component
-NODE := tests/emulator/node tests/real/node
+NODE := tests/emulator/node tests/real/node tests/assertion/node
 # --no-user: a `user = true` in pip's configuration does not work inside a virtual environment.
 # --only-binary: building a package would fetch build tools that no lock names.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-user \
