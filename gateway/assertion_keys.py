@@ -75,7 +75,9 @@ def read_key_file(path: str) -> tuple[SigningKey, ...]:
     with Path(path).open("rb") as file:
         text = file.read(_MOST_BYTES + 1)
     blocks = [found[0] for found in _PEM.finditer(text)]
-    if not blocks or len(text) > _MOST_BYTES:
+    if len(text) > _MOST_BYTES:
+        raise UnusableKeys("the file has more than 64 KiB, which no few keys need; take away what is none")
+    if not blocks:
         raise UnusableKeys(f"the file has no private key in the form PEM (-----BEGIN PRIVATE KEY-----); {_REMEDY}")
     if len(blocks) > _MOST_KEYS:
         raise UnusableKeys(f"the file has more than {_MOST_KEYS} keys; take those away that nobody needs any more")

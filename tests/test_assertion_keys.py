@@ -318,7 +318,7 @@ def test_a_key_is_read_in_either_form_with_whatever_stands_beside_it(tmp_path: P
             pem(ec.generate_private_key(ec.SECP256R1()), BestAvailableEncryption(b"word")), "a password", id="encrypted"
         ),
         pytest.param(b"".join(pem(fresh_key().private) for _ in range(9)), "more than 8 keys", id="too many"),
-        pytest.param(b" " * 65_536 + pem(fresh_key().private), "no private key", id="too large"),
+        pytest.param(pem(fresh_key().private) + b" " * 65_536, "more than 64 KiB", id="too large"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_with_a_remedy_and_unquoted(tmp_path: Path, held: bytes, told: str) -> None:

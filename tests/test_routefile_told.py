@@ -82,7 +82,11 @@ def test_names_of_ones_own_are_reserved_in_the_spelling_that_services_fold_to() 
 @pytest.mark.parametrize(
     ("legacy", "words"),
     [
-        pytest.param("remote-usr", "'remote-usr' is none of remote-user, oauth2-proxy; did you mean remote-user?", id="no such preset"),
+        pytest.param(
+            "remote-usr",
+            "'remote-usr' is none of remote-user, oauth2-proxy; did you mean remote-user?",
+            id="no such preset",
+        ),
         pytest.param("{preset: authelia}", "'authelia' is none of", id="no such preset in a map"),
         pytest.param("{subjekt: X-User}", "did you mean 'subject'?", id="no such noun"),
         pytest.param("[remote-user]", "a mapping is wanted here", id="a list"),

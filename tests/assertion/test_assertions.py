@@ -24,7 +24,7 @@ from gateway.assertion_keys import AHEAD_S, AssertionKeys, SigningKey, fresh_key
 from tests.conftest import WORKER_KEY, House, OpenHouse, cookie_header
 
 NODE = Path(__file__).parent / "node"
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "assertion.md").read_text("utf-8")
+PAGE = Path(__file__).parent.parent.parent / "docs" / "assertion.md"
 NAME = "X-Auth-Assertion"
 ASSERTED = "    assertion: true"
 SAID = {"iss": "http://app.example.com", "aud": "legacy", "sub": "U2ada"}
@@ -32,7 +32,7 @@ SAID = {"iss": "http://app.example.com", "aud": "legacy", "sub": "U2ada"}
 
 def shown(language: str, house: House) -> str:
     """The program that the page shows, for this house."""
-    found = re.search(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert found is not None
     return (
         found[1]
@@ -242,6 +242,15 @@ async def test_who_does_not_ask_for_assertions_gets_none(house: House) -> None:
 
     assert house.upstream.last.values(NAME) == []
     assert house.gateway.assertion_keys is None
+
+
+async def test_of_two_upstreams_each_gets_what_it_asks_for(built: OpenHouse) -> None:
+    other = '  other: {url: "http://127.0.0.1:9", assertion: true}'
+    async with built(top=other) as house:
+        await house.get("/x", headers=cookie_header(house.cookies("ada@example.com")))
+
+        assert house.gateway.assertion_keys is not None
+        assert house.upstream.last.values(NAME) == []
 
 
 async def test_roles_of_an_assertion_are_those_that_decided(built: OpenHouse) -> None:

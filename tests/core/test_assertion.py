@@ -79,7 +79,7 @@ def test_lists_are_always_there_and_what_is_unknown_is_absent() -> None:
 
 
 def test_t13_what_is_remembered_of_one_is_said_of_nobody_else() -> None:
-    claims = Claims("https://app.example.com", most=3)
+    claims = Claims("https://app.example.com")
     by_tenant = replace(ROUTE, tenant_from=ConstantTenant("acme"))
     other = replace(ROUTE, upstream=replace(LEGACY, name="other", assertion="other"))
     nameless = replace(ADA, claims={})
@@ -97,7 +97,16 @@ def test_t13_what_is_remembered_of_one_is_said_of_nobody_else() -> None:
     for turn in range(2):
         for admit in admits:
             assert said(admit, f"id{turn}", claims) == said(admit, f"id{turn}")
-    assert len(claims._standing) <= 3
+
+
+def test_t18_no_more_callers_are_remembered_than_there_are_places() -> None:
+    claims = Claims("https://app.example.com", most=3)
+
+    for number in range(10):
+        subject = f"U2{number}"
+        one = replace(ADA, subject=subject, digest=subject.encode())
+        assert said(Admit(Match(ROUTE, {}), one), "id1", claims)["sub"] == subject
+        assert len(claims._standing) <= 3
 
 
 @given(st.text(), st.text())

@@ -14,6 +14,7 @@ from gateway.core.model import (
     HeaderRules,
     HeadLimits,
     Identity,
+    IdentityHeaders,
     Kind,
     Match,
     Person,
@@ -140,6 +141,50 @@ def test_t14_a_key_behind_any_spelling_of_bearer_stays_here_where_keys_are_taken
     assert values(sent(("Authorization", value)), "Authorization") == [value]
 
 
+# --- other names for who calls ---------------------------------------------------------------------------------------
+
+RENAMED = replace(
+    ROUTE,
+    upstream=replace(
+        ROUTE.upstream,
+        identity_headers=IdentityHeaders(
+            (
+                ("subject", "Remote-User"),
+                ("roles", "remote_groups"),
+                ("username", "X-Login"),
+                ("method", "X-Auth-Method"),
+            ),
+            frozenset({b"remote-user", b"remote-groups", b"x-login", b"remote-email"}),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ["Remote-User", "Remote-Groups", "X-Login", "Remote-Email"])
+@pytest.mark.parametrize("sign", ["-", "_", "."])
+@pytest.mark.parametrize("identity", [None, BOB], ids=["nobody", "somebody"])
+def test_t04_names_that_an_upstream_believes_are_taken_out(name: str, sign: str, identity: Identity | None) -> None:
+    spelling = name.replace("-", sign)
+    odd = ((spelling, "root"), (spelling.lower(), "root"), (spelling.upper(), "root"))
+
+    lines = sent(*odd, route=RENAMED, admit=Admit(Match(RENAMED, {}), identity))
+
+    assert not any("root" in line for line in lines)
+    assert len([line for line in sent(*odd) if "root" in line]) == 3
+
+
+def test_an_upstream_is_told_under_the_names_that_it_knows() -> None:
+    odd = replace(BOB, project=Grants((ODD, "x")), claims={"preferred_username": ODD, "email": "bob@example.com"})
+
+    lines = sent(route=RENAMED, admit=Admit(Match(RENAMED, {}), odd))
+
+    assert values(lines, "Remote-User") == ["U2bob"]
+    assert values(lines, "remote_groups") == [f"{ODD_SPELT},x"]
+    assert values(lines, "X-Login") == [ODD_SPELT]
+    assert values(lines, "X-Auth-Method") == ["session"]
+    assert not any("bob@example.com" in line for line in lines)
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
@@ -217,7 +262,7 @@ def test_t08_a_hole_is_filled_with_a_plain_claim_that_is_spelt(claim: object, va
     "name",
     [
         "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Trailer", "Transfer-Encoding", "Upgrade",
-        "Clear-Site-Data", "X-Auth-Assertion", "Content-Length", "X-Request-Id",
+        "Clear-Site-Data", "X-Auth-Assertion", "X_Auth_Assertion", "x.auth.roles", "Content-Length", "X-Request-Id",
     ],
 )  # fmt: skip
 def test_t26_each_line_that_an_upstream_may_not_write_is_left_out(name: str) -> None:
