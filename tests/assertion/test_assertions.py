@@ -162,7 +162,7 @@ async def test_an_assertion_for_others_of_others_or_of_yesterday_does_not_count(
             "another key": _signed(stranger, good),
             "another key of the same name": _signed(SigningKey(own.id, own.head, own.public, stranger.private), good),
             "other claims": f"{head}.{altered}.{signature}",
-            "unsigned": jwt.encode(good, None, "none", {"kid": own.id}),
+            "unsigned": jwt.encode(good, "", "none", {"kid": own.id}),
             "signed with what is public": _hmac(own, public, good),
             "a session token": house.cookies("ada@example.com")["DS"],
         }
