@@ -49,10 +49,10 @@ class Keyring:
         return self._clock.mono_s() - self._fetched_s if self._keys is not None else float("inf")
 
     @property
-    def fresh_generation(self) -> int | None:
-        """The generation of keys that needs no looking after now; None where `ready` has something to do."""
+    def fresh(self) -> KeySet | None:
+        """The keys, where they need no looking after now; None where `ready` has something to do."""
         keys = self._keys
-        return keys.generation if keys is not None and self._clock.mono_s() - self._fetched_s <= EVERY_S else None
+        return keys if keys is not None and self._clock.mono_s() - self._fetched_s <= EVERY_S else None
 
     @property
     def is_ready(self) -> bool:

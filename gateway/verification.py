@@ -1,5 +1,8 @@
 """Tokens verified with the keys at hand, and remembered: only who they prove, never what was decided.
 
+A token is first remembered by its claims as they were signed, and as an identity once it comes again: there are tokens
+that never do, and to keep ready for them what follows from their claims costs more than to read these once more.
+
 What is remembered goes by the SHA-256 of the whole token and belongs to one generation of keys; a new key set forgets
 it all, and with it which tokens are worth nothing. The memory is bounded by the size of the tokens too, for some carry
 forty tenants.
@@ -9,8 +12,10 @@ from collections import OrderedDict
 
 from gateway.clock import Clock
 from gateway.core import tokens
+from gateway.core.keyset import KeySet
 from gateway.core.memory import Memory
 from gateway.core.model import Identity, Reason, RefreshToken, TokenRules
+from gateway.core.tokens import Signed
 from gateway.keyring import Keyring
 from gateway.revocations import Revocations
 
@@ -20,7 +25,7 @@ _REMEMBERED_CHARS = 8 * 1024 * 1024  # parsed, a token takes about seven times i
 
 
 class _Known:
-    """A token verified before. from_s, until_s: when it counts, by the wall clock, leeway included.
+    """A token that came again. from_s, until_s: when it counts, by the wall clock, leeway included.
 
     unrevoked: the state of the revocations in which it was last looked for there.
     """
@@ -51,7 +56,7 @@ class Verifier:
         self._revocations = revocations
         self._clock = clock
         self.hits = self.misses = 0
-        self._remembered: OrderedDict[bytes, _Known] = OrderedDict()
+        self._remembered: OrderedDict[bytes, _Known | Signed] = OrderedDict()
         # What these keys will never verify; an unknown key may yet come.
         self._refused: Memory[bytes, Reason] = Memory()
         self._chars = 0
@@ -62,11 +67,11 @@ class Verifier:
 
         digest: `tokens.token_digest` of the token.
         """
-        generation = self._keyring.fresh_generation
-        if generation is None:
+        keys = self._keyring.fresh
+        if keys is None:
             return None
-        known = self._remembered.get(digest) if generation == self._generation else None
-        if known is None or not known.from_s <= self._clock.now_s() < known.until_s:
+        known = self._remembered.get(digest) if keys.generation == self._generation else None
+        if type(known) is not _Known or not known.from_s <= self._clock.now_s() < known.until_s:
             return None
         if known.unrevoked != self._revocations.state:
             if self._revocations.covers(known.identity):
@@ -81,19 +86,23 @@ class Verifier:
 
         digest: `tokens.token_digest` of the token.
         """
-        generation = self._keyring.fresh_generation
-        if generation is None:
+        keys = self._keyring.fresh
+        if keys is None:
             return None
-        known = self._known(digest, generation) or self._refused.get(digest, self._clock.mono_s())
+        known = self._known(digest, keys.generation) or self._refused.get(digest, self._clock.mono_s())
         if known is not None:
             return known
-        outcome = tokens.session(raw, self._keyring.keys, self._rules)
+        found, outcome = self._read(raw, keys)
         if outcome is not Reason.TOKEN_UNKNOWN_KEY:
             if isinstance(outcome, Reason):
                 self._refused.keep(digest, outcome, _REFUSED_BYTES, self._clock.mono_s())
         elif not self._keyring.looked_just_now:
             return None
-        return self._learnt(raw, digest, outcome)
+        return self._learnt(digest, found, outcome)
+
+    def _read(self, raw: str, keys: KeySet) -> tuple[Signed | Reason, Identity | Reason]:
+        found = tokens.signed(raw, keys)
+        return found, found if isinstance(found, Reason) else tokens.identity(found, self._rules)
 
     def _known(self, digest: bytes, generation: int) -> Identity | None:
         if generation != self._generation:
@@ -104,6 +113,10 @@ class Verifier:
         known = self._remembered.get(digest)
         if known is None:
             return None
+        if isinstance(known, Signed):
+            identity = tokens.identity(known, self._rules)
+            assert isinstance(identity, Identity)  # noqa: S101  # for the type checker: nothing else is remembered
+            known = self._remembered[digest] = _Known(identity, known.size, self._rules.leeway_s)
         self._remembered.move_to_end(digest)
         self.hits += 1
         return known.identity
@@ -115,15 +128,15 @@ class Verifier:
         known = self._known(digest, keys.generation)
         if known is not None:
             return known
-        outcome = tokens.session(raw, keys, self._rules)
+        found, outcome = self._read(raw, keys)
         if outcome is Reason.TOKEN_UNKNOWN_KEY:
             await self._keyring.unknown_key()
             keys = self._keyring.keys
-            outcome = tokens.session(raw, keys, self._rules)
+            found, outcome = self._read(raw, keys)
         if keys.generation != self._generation:
             self.misses += 1
             return outcome
-        return self._learnt(raw, digest, outcome)
+        return self._learnt(digest, found, outcome)
 
     async def verify_refresh(self, raw: str) -> RefreshToken | Reason:
         """A refresh token's contents, whether current or not; looks for an unknown key once."""
@@ -139,13 +152,13 @@ class Verifier:
             return Reason.SESSION_REVOKED
         return tokens.standing(token, self._clock.now_s(), self._rules.leeway_s)
 
-    def _learnt(self, raw: str, digest: bytes, outcome: Identity | Reason) -> Identity | Reason:
+    def _learnt(self, digest: bytes, found: Signed | Reason, outcome: Identity | Reason) -> Identity | Reason:
         self.misses += 1
-        if isinstance(outcome, Reason):
+        if isinstance(found, Reason) or isinstance(outcome, Reason):
             return outcome
         if digest not in self._remembered:
-            self._chars += len(raw)
-        self._remembered[digest] = _Known(outcome, len(raw), self._rules.leeway_s)
+            self._chars += found.size
+            self._remembered[digest] = found
         while len(self._remembered) > _REMEMBERED or self._chars > _REMEMBERED_CHARS:
             _, forgotten = self._remembered.popitem(last=False)
             self._chars -= forgotten.size

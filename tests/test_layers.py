@@ -140,6 +140,7 @@ MAKERS: Mapping[str, frozenset[str]] = {
     "Admit": frozenset({"core/policy"}),
     "Identity": frozenset({"core/tokens", "core/imagined"}),
     "RefreshToken": frozenset({"core/tokens"}),
+    "Signed": frozenset({"core/tokens"}),
 }
 # Identities that nobody proved stay away from everything that serves.
 ONLY_FOR: Mapping[str, frozenset[str]] = {"core/imagined": frozenset({"routefile/whole", "explain", "cli"})}

@@ -93,9 +93,9 @@ def test_what_is_read_at_once_is_what_aiohttp_reads(data: bytes) -> None:
     reader = Reader(LIMITS)
     reader.read(b"GET /warm HTTP/1.1\r\nHost: h\r\n\r\n", 0.0)
 
-    first, second = reader.read(data, 0.0), reader.read(data, 0.0)
+    heads = [reader.read(data, 0.0) for _ in range(3)]  # parsed, parsed and kept, kept
 
-    for head in (first, second):
+    for head in heads:
         if head is not None:
             read = as_aiohttp_reads(data)
             if read is None:
@@ -130,6 +130,21 @@ def test_what_is_not_one_whole_request_without_a_body_is_left_alone(data: bytes)
 
     assert reader.read(data, 0.0) is None
     assert reader.read(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 0.0) is not None
+
+
+def test_headers_are_kept_from_the_second_time_on() -> None:
+    reader = Reader(LIMITS)
+    data = b"GET / HTTP/1.1\r\nHost: h\r\nX: 1\r\n\r\n"
+
+    kept, heads = [], []
+    for _ in range(3):
+        heads.append(reader.read(data, 0.0))
+        kept.append(len(reader._rests))
+
+    first, second, third = (head.block for head in heads if head is not None)
+    assert kept == [0, 1, 1]
+    assert first is not second
+    assert second is third
 
 
 def test_the_same_headers_mean_another_end_in_another_version() -> None:

@@ -47,7 +47,7 @@ breaks("caller", Sessions, "caller_at_once", lambda: KeyError("secret-in-message
 breaks("caller waited for", Sessions, "caller", lambda: KeyError("secret-in-message"), only_waiting=True)
 breaks("verification", Verifier, "at_once", lambda: TypeError("secret-in-message"))
 breaks("verification waited for", Verifier, "verify", lambda: TypeError("secret-in-message"), only_waiting=True)
-breaks("keys", Keyring, "fresh_generation", lambda: AttributeError("secret-in-message"))
+breaks("keys", Keyring, "fresh", lambda: AttributeError("secret-in-message"))
 breaks("keys waited for", Keyring, "ready", lambda: AttributeError("secret-in-message"), only_waiting=True)
 breaks("conditions", policy, "findings", lambda: RecursionError("secret-in-message"))
 breaks("head for the upstream", RequestWriter, "lines", lambda: UnicodeError("secret-in-message"))

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from gateway import verification
+from gateway.core.tokens import Signed
 from tests.conftest import WORKER_KEY, House, OpenHouse, Reply, Seen, cookie_header, reason_of, set_cookies
 
 EXPIRY_S = 700  # the seed's sessions live ten minutes
@@ -336,16 +337,38 @@ async def test_keys_serve_on_for_a_day_without_an_answer_and_then_nothing_verifi
     assert reason_of(refused) == "identity_provider_unavailable"
 
 
-async def test_a_token_that_was_seen_before_runs_out_all_the_same(house: House) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_token_that_was_seen_before_runs_out_all_the_same(house: House, times: int) -> None:
     bearer = {"Authorization": f"Bearer {house.cookies('ada@example.com')['DS']}"}
 
-    before = [(await house.get("/", headers=bearer)).status for _ in range(2)]
+    before = [(await house.get("/", headers=bearer)).status for _ in range(times)]
     house.put_forward(3600)
     await house.gateway.keyring._fetch_shared()
     after = await house.get("/", headers=bearer)
 
-    assert before == [200, 200]
+    assert before == [200] * times
     assert reason_of(after) == "token_expired"
+
+
+async def test_a_token_is_remembered_whole_once_it_comes_again(house: House) -> None:
+    verifier = house.gateway.sessions.verifier
+    ada = bearer(house.cookies("ada@example.com")["DS"])
+
+    kept: list[object] = []
+    for _ in range(3):
+        assert (await house.get("/", headers=ada)).status == 200
+        kept += verifier._remembered.values()
+
+    assert [isinstance(known, Signed) for known in kept] == [True, False, False]
+    assert (verifier.misses, verifier.hits) == (1, 2)
+
+
+async def test_t15_a_token_that_came_once_and_was_signed_out_is_refused(house: House) -> None:
+    ada = bearer(house.cookies("ada@example.com")["DS"])
+    assert (await house.get("/admin/x", headers=ada)).status == 200
+    house.gateway.sessions.revocations.revoke_subject(house.upstream.last.values("x-auth-subject")[0])
+
+    assert reason_of(await house.get("/admin/x", headers=ada)) == "session_revoked"
 
 
 async def test_a_forged_token_is_verified_once_for_a_set_of_keys(house: House) -> None:

@@ -74,7 +74,9 @@ def read_block(raw: RawHeaders, limits: HeadLimits) -> HeaderBlock | Reason:
     found = ("", "") if values is None else _host(values)
     if found is None:
         return Reason.BAD_REQUEST
-    framed, framed10 = _is_framed_plainly(named, http10=False), _is_framed_plainly(named, http10=True)
+    framed = framed10 = True
+    if b"transfer-encoding" in named or b"content-length" in named:
+        framed, framed10 = _is_framed_plainly(named, http10=False), _is_framed_plainly(named, http10=True)
     return HeaderBlock(tuple(headers), named, found[0], found[1], framed, framed10, Kept())
 
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Self
 
-from gateway.core.about import Told, told_of
+from gateway.core.about import told_of
 from gateway.core.credentials import ours, without_ours
 from gateway.core.model import (
     X_AUTH,
@@ -24,8 +24,6 @@ from gateway.core.model import (
     HeaderLine,
     Identity,
     IdentityHeaders,
-    Kind,
-    Person,
     RequestFacts,
     Route,
     Template,
@@ -65,6 +63,8 @@ class _Fate(IntEnum):
     API_KEY = 4
 
 
+# Looked up once: a member of an enumeration costs as much as a call.
+_PASS, _DROP = _Fate.PASS, _Fate.DROP
 _CREDENTIAL_FATES = {
     b"cookie": _Fate.COOKIE,
     b"authorization": _Fate.AUTHORIZATION,
@@ -107,12 +107,9 @@ class Lines:
 class RequestWriter:
     """Writes the heads of forwarded requests for one route; made once for a route, its memory of names is bounded."""
 
-    def __init__(
-        self, route: Route, cookies: CookieRules, project_id: str, known: "IdentityLines | None" = None
-    ) -> None:
-        """known: identities already written, shared by all routes to upstreams that are told under the same names."""
+    def __init__(self, route: Route, cookies: CookieRules, project_id: str) -> None:
         self._route = route
-        self._known = known if known is not None else IdentityLines(route.upstream.identity_headers)
+        self._names = route.upstream.identity_headers
         self._cookie_rules = cookies
         self._cookie_names = ours(cookies)
         self._project_id = project_id
@@ -120,12 +117,16 @@ class RequestWriter:
         self._replaced = {folded(name) for name in rules.remove}
         self._replaced |= {folded(name.lower().encode("ascii")) for name, _ in rules.set}
         self._replaced |= route.upstream.identity_headers.reserved
+        self._takes_keys = route.auth.takes_keys
+        self._forwards_token = route.upstream.forward_token is not ForwardToken.NO
         self._fates: dict[bytes, _Fate] = {}
 
     def lines(self, facts: RequestFacts, admit: Admit, request_id: str) -> Lines:
         """Header lines, `Host` first; framing and hop-by-hop lines are the connection's business."""
         heads = facts.kept.heads
-        about = (facts.client, facts.peer, facts.scheme, admit.identity, admit.tenant, admit.person, admit.token)
+        identity = admit.identity
+        who = (identity.digest, identity.kind) if identity is not None else None
+        about = (facts.client, facts.peer, facts.scheme, who, admit.tenant, admit.person, admit.token)
         known = heads.get(self)
         if known is None or known[0] != about:
             if len(heads) >= _ROUTES_KEPT:
@@ -152,17 +153,18 @@ class RequestWriter:
             fate = fates.get(lower)
             if fate is None:
                 fate = self._learn(lower)
-            if fate is _Fate.PASS:
+            if fate is _PASS:
                 if not nominated or lower not in nominated:
                     out.append(name + b": " + value)
-            elif fate is not _Fate.DROP and lower not in nominated:
+            elif fate is not _DROP and lower not in nominated:
                 kept = self._credential(fate, value, admit)
                 if kept or not value:
                     out.append(name + b": " + kept)
         out += forwarded_lines(facts, route.strip_prefix)
         if admit.identity is not None:
-            out += self._known.of(admit.identity, admit)
-            self._forward_token(out, admit)
+            out += identity_lines(admit.identity, admit, self._names)
+            if self._forwards_token:
+                self._forward_token(out, admit)
         return out
 
     def _learn(self, lower: bytes) -> _Fate:
@@ -181,10 +183,12 @@ class RequestWriter:
     def _credential(self, fate: _Fate, value: bytes, admit: Admit) -> bytes:
         if fate is _Fate.COOKIE:
             return without_ours(value, self._cookie_names)
-        takes_keys = self._route.auth.takes_keys
+        takes_keys = self._takes_keys
         if fate is _Fate.API_KEY:
             return b"" if takes_keys or self._is_our_token(value.strip(), admit) else value
-        if admit.token and admit.token.encode("ascii") in value:
+        token = admit.token.encode("ascii")
+        # Where it stands as a rule is asked first, for to look for so long a text anywhere takes its time.
+        if token and (value.endswith(token) or token in value):
             return b""  # the usual bearer, found without taking the line apart
         words = _WORDS.split(value)
         if takes_keys and b"bearer" in map(bytes.lower, words):
@@ -268,31 +272,13 @@ def spelt(text: str) -> str:
 def identity_lines(identity: Identity, admit: Admit, names: IdentityHeaders = X_AUTH) -> list[bytes]:
     """The lines that say who calls; what is empty is absent."""
     told = told_of(identity, admit)
-    lines = ((header, _joined(told[noun])) for noun, header in names.names)
-    return [f"{header}: {text}".encode("ascii") for header, text in lines if text]
-
-
-def _joined(value: Told) -> str:
-    return spelt(value) if isinstance(value, str) else ",".join(map(spelt, value))
-
-
-class IdentityLines:
-    """Remembers the lines of identities, for one caller sends many requests; bounded, about 500 bytes each."""
-
-    def __init__(self, names: IdentityHeaders = X_AUTH, most: int = 10_000) -> None:
-        self._names = names
-        self._most = most
-        self._lines: dict[tuple[bytes, Kind, str | None, bool, Person], list[bytes]] = {}
-
-    def of(self, identity: Identity, admit: Admit) -> list[bytes]:
-        by_tenant = admit.match.route.tenant_from is not None
-        key = (identity.digest, identity.kind, admit.tenant, by_tenant, admit.person)
-        lines = self._lines.get(key)
-        if lines is None:
-            if len(self._lines) >= self._most:
-                self._lines.clear()
-            lines = self._lines[key] = identity_lines(identity, admit, self._names)
-        return lines
+    values = [told[noun] for noun, _ in names.names]
+    # All of it in one look, for there is hardly ever anything to spell.
+    if _PLAIN.fullmatch("".join(["".join(value) for value in values])) is None:
+        texts = [spelt(value) if isinstance(value, str) else ",".join(map(spelt, value)) for value in values]
+    else:
+        texts = [value if isinstance(value, str) else ",".join(value) for value in values]
+    return [f"{header}: {text}".encode("ascii") for (_, header), text in zip(names.names, texts, strict=True) if text]
 
 
 def _filled(template: Template, facts: RequestFacts, admit: Admit, request_id: str) -> str:

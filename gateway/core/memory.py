@@ -12,6 +12,30 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+class Sightings:
+    """Which keys came before, told by marks alone: quick to ask, and nothing of the keys is kept.
+
+    most: how many are marked before all of them are forgotten. Shortly before, one in eight that never came is taken
+    for one that did.
+    """
+
+    def __init__(self, most: int = 8 * 1024) -> None:
+        self._most = self._left = most
+        self._marks = bytearray(8 * most)
+
+    def again(self, key: Hashable) -> bool:
+        """Whether `key` came before; from now on it did."""
+        slot = hash(key) % len(self._marks)
+        if self._marks[slot]:
+            return True
+        if not self._left:
+            self._marks = bytearray(8 * self._most)
+            self._left = self._most
+        self._marks[slot] = 1
+        self._left -= 1
+        return False
+
+
 class Memory(Generic[K, V]):
     """most, most_bytes: of one generation; the caller says how large a value is. lasting_s: its age at the most."""
 

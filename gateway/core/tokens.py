@@ -15,6 +15,7 @@ import math
 import re
 from binascii import a2b_base64
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -24,12 +25,15 @@ from gateway.core.model import Grants, Identity, Kind, Reason, RefreshToken, Tok
 __all__ = [
     "MAX_TOKEN_CHARS",
     "KeySet",
+    "Signed",
     "VerifyingKey",
     "claims_our_issuer",
+    "identity",
     "is_jwt",
     "read_keys",
     "refresh",
     "session",
+    "signed",
     "standing",
 ]
 
@@ -45,15 +49,34 @@ _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _ISSUER_URL = re.compile(r"https?://[^/?#@\\%\s\x00-\x1f\x7f]+(/[^?#\\%\s\x00-\x1f\x7f]*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # They change what is signed or how it is read (RFC 7515 section 4.1.11, RFC 7797, RFC 7516); we honour none of them.
+_TEXTS = frozenset({str})
 _REFUSED_MEMBERS = frozenset({"crit", "b64", "zip"})
 
 
 # --- verification ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a key of ours has signed: claims as text, which nobody has judged yet. Made by `signed` alone.
+
+    digest: as of `digest_of`. size: characters of the whole token.
+    """
+
+    payload: bytes = field(repr=False)
+    digest: bytes
+    size: int
+
+
 def session(token: str, keys: KeySet, rules: TokenRules) -> Identity | Reason:
     """Who a session token speaks for, or why it speaks for nobody. Whether it is current, `standing` says."""
-    claims = _signed_claims(token, keys)
+    found = signed(token, keys)
+    return found if isinstance(found, Reason) else identity(found, rules)
+
+
+def identity(found: Signed, rules: TokenRules) -> Identity | Reason:
+    """As `session`, for a token whose signature is known to be good."""
+    claims = _claims(found)
     if isinstance(claims, Reason):
         return claims
     if not _is_our_issuer(claims.get("iss"), rules.project_id):
@@ -83,7 +106,7 @@ def session(token: str, keys: KeySet, rules: TokenRules) -> Identity | Reason:
         tenants=_tenants(tenants) if "tenants" in claims else None,
         selected_tenant=selected if isinstance(selected, str) and selected else None,
         claims=claims,
-        digest=digest_of(token),
+        digest=found.digest,
     )
 
 
@@ -93,7 +116,10 @@ def refresh(token: str, keys: KeySet, rules: TokenRules) -> RefreshToken | Reaso
     Its audience is not judged: Descope is, and with `aud` on sessions alone nobody could renew. What comes back from
     the renewal is a session token, and judged as one.
     """
-    claims = _signed_claims(token, keys)
+    found = signed(token, keys)
+    if isinstance(found, Reason):
+        return found
+    claims = _claims(found)
     if isinstance(claims, Reason):
         return claims
     if not _is_our_issuer(claims.get("iss"), rules.project_id):
@@ -105,7 +131,7 @@ def refresh(token: str, keys: KeySet, rules: TokenRules) -> RefreshToken | Reaso
     if times is None or subject is None:
         return Reason.TOKEN_MALFORMED
     issued_at_s, not_before_s, expires_at_s = times
-    return RefreshToken(subject, issued_at_s, not_before_s, expires_at_s, digest_of(token))
+    return RefreshToken(subject, issued_at_s, not_before_s, expires_at_s, found.digest)
 
 
 def standing(token: Identity | RefreshToken, now_s: float, leeway_s: int) -> Reason | None:
@@ -181,18 +207,18 @@ _GENEROUS = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=
 
 def _json_object(raw: bytes) -> dict[str, Any]:
     """The one JSON object that `raw` is; raises ValueError or RecursionError for anything else."""
-    text = raw.decode("utf-8")
-    value = _STRICT.decode(text)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - the caller knows one kind of bad text
-    if "\\u" in text:
+    text = raw.decode("utf-8").strip(" \t\r\n")
+    value, end = _STRICT.raw_decode(text)
+    if end != len(text) or not isinstance(value, dict):
+        raise ValueError("not a JSON object, and nothing else")
+    if "\\" in text:
         # An escape can name half of a surrogate pair, which no header or log line can be written with.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
 
 
-def _signed_claims(token: str, keys: KeySet) -> dict[str, Any] | Reason:
-    """The claims of a token that one of `keys` signed.
+def signed(token: str, keys: KeySet) -> Signed | Reason:
+    """What a token says that one of `keys` signed, whatever that may be.
 
     A missing `alg` is TOKEN_MALFORMED; any that we do not accept, `none` included, is TOKEN_BAD_SIGNATURE whatever the
     `kid`: it must not make anybody look for a key.
@@ -215,8 +241,12 @@ def _signed_claims(token: str, keys: KeySet) -> dict[str, Any] | Reason:
     message = token[: len(header_text) + 1 + len(payload_text)].encode("ascii")
     if algorithm != key.algorithm or not key.is_genuine(signature, message):
         return Reason.TOKEN_BAD_SIGNATURE
+    return Signed(payload, hashlib.sha256(message).digest(), len(token))
+
+
+def _claims(found: Signed) -> dict[str, Any] | Reason:
     try:
-        return _json_object(payload)
+        return _json_object(found.payload)
     except (ValueError, RecursionError):
         return Reason.TOKEN_MALFORMED
 
@@ -241,6 +271,12 @@ def _is_our_issuer(issuer: object, project_id: str) -> bool:
     """The bare project id, or an http(s) URL with it as the last or second-last segment of the path."""
     if not isinstance(issuer, str) or not issuer or not project_id:
         return False
+    return (_is_named_by if len(issuer) <= _KEPT_CHARS else _is_named_by.__wrapped__)(issuer, project_id)
+
+
+# All tokens of a project have one issuer, or a few.
+@lru_cache(maxsize=64)
+def _is_named_by(issuer: str, project_id: str) -> bool:
     if issuer == project_id:
         return True
     url = _ISSUER_URL.fullmatch(issuer)
@@ -284,7 +320,7 @@ def _subject(claims: Mapping[str, Any]) -> str | None:
 
 
 def _are_strings(values: Iterable[object]) -> bool:
-    return {str}.issuperset(map(type, values))
+    return _TEXTS.issuperset(map(type, values))
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from gateway.clock import Clock
 from gateway.connection import Connection
 from gateway.core import target as targets
 from gateway.core.crosssite import cors_lines
-from gateway.core.headers import IdentityLines, ReplyAdditions, ReplyWriter, RequestWriter
+from gateway.core.headers import ReplyAdditions, ReplyWriter, RequestWriter
 from gateway.core.limits import ratelimit_lines
-from gateway.core.model import Admit, IdentityHeaders, Reason, Refuse, Route, ServerRules
+from gateway.core.model import Admit, Reason, Refuse, Route, ServerRules
 from gateway.core.retry_after import parse_retry_after
 from gateway.doors.visit import Visit, Writers
 from gateway.holds import Holds
@@ -39,7 +39,6 @@ class Forwarding:
         self._project_id = project_id
         self._clock = clock
         self._writers: dict[str, Writers] = {}
-        self._identities: dict[IdentityHeaders, IdentityLines] = {}
 
     def prepare(self, visit: Visit, admit: Admit) -> Refuse | None:
         """Make the exchange with the upstream, not begun yet; or say why there will be none after all."""
@@ -100,9 +99,9 @@ class Forwarding:
         self._holds.note(route.id, caller, reply.status, parse_retry_after(asked, self._clock.now_s()))
 
     def _compiled(self, route: Route) -> Writers:
-        cookies, names = self._server.cookies, route.upstream.identity_headers
+        cookies = self._server.cookies
         writers = self._writers[route.id] = Writers(
-            RequestWriter(route, cookies, self._project_id, self._identities.setdefault(names, IdentityLines(names))),
+            RequestWriter(route, cookies, self._project_id),
             ReplyWriter(route, cookies),
             self._upstreams.pool(route.upstream),
         )

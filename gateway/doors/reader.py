@@ -3,12 +3,14 @@
 import httptools
 
 from gateway.core.facts import HeaderBlock, read_block
-from gateway.core.memory import Memory
+from gateway.core.memory import Memory, Sightings
 from gateway.core.model import HeadLimits, Reason, noun
 
 _KEPT_BYTES = 8 * 1024 * 1024  # of header blocks in one generation, what follows from them included
 _ONCE = frozenset(b"content-type content-location content-range etag max-forwards server user-agent".split())
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
+
+_Line = tuple[str, bytes, tuple[int, int]]  # a request's first: method, target, version
 
 
 @noun
@@ -32,8 +34,9 @@ class Reader:
 
     def __init__(self, limits: HeadLimits) -> None:
         self.limits = limits
-        self._firsts: Memory[bytes, tuple[str, bytes, tuple[int, int]]] = Memory()
+        self._firsts: Memory[bytes, _Line] = Memory()
         self._rests: Memory[tuple[bytes, tuple[int, int]], tuple[HeaderBlock, bool]] = Memory(most_bytes=_KEPT_BYTES)
+        self._seen = Sightings()
         self._renew()
 
     def _renew(self) -> None:
@@ -52,9 +55,10 @@ class Reader:
             known = self._rests.get((rest, version), now_s)
             if known is not None:
                 return Head(method, target, version, known[0], known[1])
-        return self._parsed(data, first, rest, now_s)
+        return self._parsed(data, first, rest, line, now_s)
 
-    def _parsed(self, data: bytes, first: bytes, rest: bytes, now_s: float) -> Head | None:
+    def _parsed(self, data: bytes, first: bytes, rest: bytes, line: _Line | None, now_s: float) -> Head | None:
+        """line: what is known of `first`."""
         self._begun = self._ended = 0
         self._target = b""
         try:
@@ -68,16 +72,22 @@ class Reader:
             self._renew()
             return None
         self._headers.clear()
-        method, target, is_last = parser.get_method().decode("latin-1"), self._target, self._is_last
-        version = _VERSIONS.get(parser.get_http_version(), (0, 0))
+        method, target, version = line or (
+            parser.get_method().decode("latin-1"),
+            self._target,
+            _VERSIONS.get(parser.get_http_version(), (0, 0)),
+        )
+        is_last = self._is_last
         block = read_block(headers, self.limits)
         if not isinstance(block, Reason):
-            if any(len(values) > 1 and name in _ONCE for name, values in block.named.items()):
+            is_repeated = len(block.named) != len(headers)
+            if is_repeated and any(len(values) > 1 and name in _ONCE for name, values in block.named.items()):
                 self._renew()
                 return None  # aiohttp refuses such a request, and so it is refused however it came
-            if self._firsts.get(first, now_s) is None:
+            if line is None:
                 self._firsts.keep(first, (method, target, version), 2 * len(first), now_s)
-            if self._rests.get((rest, version), now_s) is None:
+            # Of headers that never come again nothing is kept: tokens never seen before cost enough.
+            if self._seen.again(rest) and self._rests.get((rest, version), now_s) is None:
                 self._rests.keep((rest, version), (block, is_last), 3 * len(rest), now_s)
         if is_last:
             self._renew()

@@ -1,6 +1,6 @@
 """What is remembered, for how long, and that it never grows."""
 
-from gateway.core.memory import Memory
+from gateway.core.memory import Memory, Sightings
 
 
 def test_what_was_kept_is_found() -> None:
@@ -65,3 +65,31 @@ def test_t18_what_moves_back_from_the_older_generation_counts_again() -> None:
     assert found == [0, 1, 2, 3]
     assert len(memory) <= 6
     assert memory._bytes <= 1_300
+
+
+# --- sightings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_came_before_from_its_second_time_on() -> None:
+    seen = Sightings()
+
+    assert [seen.again(b"a") for _ in range(3)] == [False, True, True]
+
+
+def test_few_keys_are_taken_for_others() -> None:
+    seen = Sightings(most=1_000)
+
+    mistaken = sum(seen.again(number * 7_919) for number in range(1_000))
+
+    assert mistaken <= 200
+
+
+def test_t18_however_many_keys_come_they_take_the_same_room() -> None:
+    seen = Sightings(most=100)
+    room = len(seen._marks)
+
+    for number in range(10_000):
+        seen.again(f"key {number}")
+
+    assert len(seen._marks) == room
+    assert sum(seen._marks) <= 100

@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 
 from gateway.core.keyset import KeySet, read_keys, unbase64url
 from gateway.core.model import Grants, Identity, Kind, Reason, RefreshToken, TokenRules
-from gateway.core.tokens import MAX_TOKEN_CHARS, claims_our_issuer, is_jwt, refresh, session, standing
+from gateway.core.tokens import (
+    MAX_TOKEN_CHARS,
+    Signed,
+    claims_our_issuer,
+    digest_of,
+    identity,
+    is_jwt,
+    refresh,
+    session,
+    signed,
+    standing,
+)
 from tests.core.conftest import ABSENT, ADA, NOW_S, PROJECT, Mint, ada, ada_refresh, as_json, b64, jwk
 
 RULES = TokenRules(PROJECT)
@@ -238,6 +249,11 @@ FORGERIES: dict[str, tuple[Forgery, Reason]] = {
     "payload of invalid UTF-8": (lambda f: f.payload(as_json(ADA)[:-1] + b',"name":"\xc0\xaf"}'), MALFORMED),
     "payload in UTF-16": (lambda f: f.payload(as_json(ADA).decode().encode("utf-16")), MALFORMED),
     "half a surrogate pair": (lambda f: f.payload(as_json(ADA)[:-1] + b',"name":"\\uDC00"}'), MALFORMED),
+    "something behind the payload": (lambda f: f.payload(as_json(ADA) + b" x"), MALFORMED),
+    "two payloads": (lambda f: f.payload(as_json(ADA) + as_json(ADA)), MALFORMED),
+    "a form feed before the payload": (lambda f: f.payload(b"\f" + as_json(ADA)), MALFORMED),
+    "a no-break space behind the payload": (lambda f: f.payload(as_json(ADA) + b"\xc2\xa0"), MALFORMED),
+    "nothing but blanks": (lambda f: f.payload(b" \r\n\t"), MALFORMED),
     "a line break inside a text": (lambda f: f.payload(as_json(ADA)[:-1] + b',"name":"a\nb"}'), MALFORMED),
     "NaN": (lambda f: f.payload(as_json(ADA)[:-1] + b',"x":NaN}'), MALFORMED),
     "minus Infinity": (lambda f: f.payload(as_json(ADA)[:-1] + b',"x":-Infinity}'), MALFORMED),
@@ -303,6 +319,18 @@ FORGERIES: dict[str, tuple[Forgery, Reason]] = {
 @pytest.mark.parametrize(("forgery", "reason"), FORGERIES.values(), ids=FORGERIES.keys())
 def test_t12_a_forged_session_is_refused(forge: Forge, keys: KeySet, forgery: Forgery, reason: Reason) -> None:
     assert session(forgery(forge), keys, RULES) is reason
+
+
+def test_white_space_of_json_may_stand_around_the_claims(forge: Forge, keys: KeySet) -> None:
+    assert isinstance(session(forge.payload(b" \t\r\n" + as_json(ADA) + b"\n\r\t "), keys, RULES), Identity)
+
+
+def test_what_was_signed_says_who_it_is_once_more(forge: Forge, keys: KeySet) -> None:
+    found = signed(forge.good, keys)
+
+    assert isinstance(found, Signed)
+    assert identity(found, RULES) == session(forge.good, keys, RULES)
+    assert (found.digest, found.size) == (digest_of(forge.good), len(forge.good))
 
 
 @pytest.mark.parametrize(("forgery", "reason"), FORGERIES.values(), ids=FORGERIES.keys())
