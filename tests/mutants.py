@@ -2275,7 +2275,7 @@ Descope is asked while it rests
 + if False:
 
 the end of a rest is a stampede
-@ DOOR::test_the_end_of_a_rest_is_one_probe_and_no_stampede
+@ tests/test_rests.py::test_after_a_rest_one_asker_probes_and_the_others_go_on_with_what_it_learns
 - while state.failures and not self._raise_if_resting(operation, state) and state.probe is not None:
 + while False:
 
@@ -3036,6 +3036,14 @@ headers that came once are kept
 
 ## doors/listener.py
 @ tests/test_listener.py
+
+a client that has closed its half is held on to
+- or self._close or self.is_answered:
++ or self._close:
+
+what a client asked before it closed its half is forgotten
+- return self._is_half_closed and not self._messages
++ return self._is_half_closed
 
 a request may be read in the middle of another
 - elif not (self._is_between and data.endswith(_END_OF_HEAD) and self._taken(data)):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -163,6 +164,7 @@ def test_the_same_headers_mean_another_end_in_another_version() -> None:
 # --- over a socket --------------------------------------------------------------------------------------------------
 
 GET = b"GET /public/%d HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /public/post HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
 
 
 def of_each_path(seen: Seen) -> bytes:
@@ -177,9 +179,8 @@ async def test_requests_in_any_pieces_are_answered_in_their_order(house: House) 
         return True
 
     house.upstream.reply = answer
-    post = b"POST /public/post HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
     stream = b"".join(
-        GET % 1 + post + GET % 2 + b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n" + GET % 3 for _ in range(3)
+        GET % 1 + POST + GET % 2 + b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n" + GET % 3 for _ in range(3)
     )
     for size in (1, 7, 38, 40, 200, len(stream)):
         reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
@@ -232,6 +233,43 @@ async def test_half_of_a_request_behind_a_whole_one_is_completed_by_the_next_pie
     assert house.upstream.last.values("x") == ["y"]
 
 
+@pytest.mark.parametrize(
+    "requests", [GET % 1, GET % 1 + GET % 2, POST, POST + GET % 2], ids=["one", "two", "with a body", "one of each"]
+)
+async def test_a_client_that_has_closed_its_half_is_let_go_with_its_last_reply(house: House, requests: bytes) -> None:
+    reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+    writer.write(requests)
+    writer.write_eof()
+    started_s = time.monotonic()
+    replies = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+    assert replies.count(b"HTTP/1.1 200 OK\r\n") == requests.count(b" HTTP/1.1\r\n")
+    assert time.monotonic() - started_s < 1
+
+
+async def test_what_a_client_asked_before_it_closed_its_half_is_answered(house: House) -> None:
+    go_on = asyncio.Event()
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await go_on.wait()
+        writer.write(of_each_path(seen))
+        return True
+
+    house.upstream.reply = answer
+    async with opened(house.url.port) as (reader, writer), asyncio.timeout(10):
+        writer.write(GET % 1)
+        await until(lambda: bool(house.upstream.seen))
+        writer.write(GET % 2)
+        await asyncio.sleep(0.05)
+        writer.write_eof()
+        await asyncio.sleep(0.05)
+        go_on.set()
+        replies = await reader.read()
+
+    assert [reply.rpartition(b"/")[2] for reply in replies.split(b"HTTP/1.1 200 OK")[1:]] == [b"1", b"2"]
+
+
 async def test_t02_what_looks_like_a_request_inside_another_is_none(house: House) -> None:
     reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
     writer.write(b"GET /public/1 HTTP/1.1\r\nHost: h\r\nX: ")
@@ -279,7 +317,7 @@ async def test_a_caller_whose_headers_are_known_is_decided_on_anew(house: House)
 
 @pytest.mark.parametrize(
     "request_bytes",
-    [GET % 1, b"POST /public/post HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"],
+    [GET % 1, POST],
     ids=["served at once", "with a body"],
 )
 async def test_a_request_that_is_over_leaves_nothing_for_the_collector(house: House, request_bytes: bytes) -> None:

@@ -95,6 +95,7 @@ class Wire(RequestHandler):
         "_ended_s",
         "_held",
         "_is_between",
+        "_is_half_closed",
         "_outbox",
         "_reader",
         "_underway",
@@ -123,6 +124,7 @@ class Wire(RequestHandler):
         self.limits = reader.limits
         self._outbox = outbox
         self._is_between = True
+        self._is_half_closed = False
         self._held = b""
         self._underway: Underway | None = None
         self.serving: Underway | None = None
@@ -190,7 +192,7 @@ class Wire(RequestHandler):
             self._handler_waiter.set_result(None)
         if self.transport is None:
             return
-        if not keep_alive or self._close:
+        if not keep_alive or self._close or self.is_answered:
             self._close = True
             self._outbox.flush()
             self.transport.close()
@@ -222,14 +224,21 @@ class Wire(RequestHandler):
         is_working = self.is_busy or bodies or self._waiter is None
         if self._upgraded or not is_working or not all(body.is_eof() for body in bodies):
             return None
-        self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed, 0)
+        self._is_half_closed = True
+        self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed, (self.serving, 0))
         return True
 
-    def _end_half_closed(self, before: int) -> None:
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client has closed its half, and nothing of what it asked is left to be answered."""
+        return self._is_half_closed and not self._messages
+
+    def _end_half_closed(self, before: tuple[Underway | None, int]) -> None:
         """Nothing tells a client that listens from one that has gone, but that its reply goes on."""
-        written = self.serving.written if self.serving is not None else before
-        if written > before and not self._force_close:
-            self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed, written)
+        serving = self.serving
+        now = serving, serving.written if serving is not None else 0
+        if serving is not None and now != before and not self._force_close:
+            self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed, now)
         else:
             self.force_close()
 

@@ -122,7 +122,8 @@ class ProxyDoor:
         wire = request.wire
         wire.serving = visit
         try:
-            return Written(keep_alive=await self._guarded(visit, lambda: self._serve(visit, self._begin(visit))))
+            keep_alive = await self._guarded(visit, lambda: self._serve(visit, self._begin(visit)))
+            return Written(keep_alive=keep_alive and not wire.is_answered)
         finally:
             wire.serving = None
 
