@@ -278,6 +278,7 @@ async def open_house(
     public_url: str = "http://app.example.com",
     port: int = 0,
     cookies: str = "{secure: false}",
+    static_url: str = "",
 ) -> AsyncIterator[House]:
     """Emulator, recording upstream, gateway. top: YAML after the upstreams; server: more keys of `server`."""
     clock = Hands()
@@ -292,7 +293,7 @@ async def open_house(
         ):
             text = f"""
 version: 1
-descope: {{project_id: {PROJECT}, base_url: "{base_url}"}}
+descope: {{project_id: {PROJECT}, base_url: "{base_url}", static_url: "{static_url}"}}
 server:
   public_urls: ["{public_url}"]
   cookies: {cookies}

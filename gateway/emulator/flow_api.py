@@ -27,7 +27,7 @@ _FOLDER = Path(__file__).parent / "flow_screens"
 
 
 def _start(emulator: Emulator, call: Call) -> Answer:
-    call.secret(emulator.project_id)
+    known = call.secret(emulator.project_id)
     fields = call.fields()
     flow_id, settings = fields.text("flowId"), emulator.settings
     if flow_id not in FLOWS:
@@ -35,6 +35,9 @@ def _start(emulator: Emulator, call: Call) -> Answer:
     shown = fields.mapping("flowVersions").get(flow_id, settings.flow_version)
     _require_version(emulator, shown)
     run = emulator.flows.begin(flow_id, settings.flow_version, emulator.now_s(), settings.flow_ttl_s)
+    if known.count(".") == 2:
+        # Whoever is signed in finds the own address filled in.
+        run.login_id = address_of(emulator.sessions.find(known)[1], "email")
     return _turned(emulator, call, run, fields)
 
 
