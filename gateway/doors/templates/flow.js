@@ -46,11 +46,23 @@
     show(sentences[code] ?? "The sign-in failed.");
   };
 
-  // What the component and its SDK may have written beside the last login id; tokens they were told not to keep.
+  // Where the component keeps things. Tokens it is told not to keep, and has no place for; the nonces of this page's own
+  // runs go when one is over, while those of other tabs stay.
+  const tokens = /^(DS|DSR|DSI|DSRCN|DTD|DKD)$/;
+  const nonces = new Set();
+  const noted = (key) => {
+    if (key.startsWith("descopeFlowNonce")) nonces.add(key);
+    return key;
+  };
+  const storage = {
+    getItem: (key) => localStorage.getItem(noted(key)),
+    setItem: (key, value) => tokens.test(key) || localStorage.setItem(noted(key), value),
+    removeItem: (key) => localStorage.removeItem(key),
+  };
   const forget = () => {
-    const ours = /^(DS|DSR|DSI|DSRCN|DTD|DKD|descopeFlowNonce.*|dls_last_submitted_login_id)$/;
-    for (const store of [localStorage, sessionStorage])
-      for (const key of Object.keys(store)) if (ours.test(key)) store.removeItem(key);
+    nonces.forEach((key) => localStorage.removeItem(key));
+    nonces.clear();
+    sessionStorage.removeItem("dls_last_submitted_login_id");
   };
 
   const arrived = async ({ sessionJwt, refreshJwt } = {}) => {
@@ -84,6 +96,7 @@
     };
     loading.hidden = false;
     component = document.importNode(template.content.firstElementChild, true);
+    component.customStorage = storage;
     component.setAttribute("base-url", `${location.origin}/.auth/descope`);
     component.setAttribute("base-static-url", `${location.origin}/.auth/descope/pages`);
     component.setAttribute("base-cdn-url", location.origin + stage.dataset.ui);
