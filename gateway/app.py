@@ -103,7 +103,18 @@ class Gateway:
         )
         inside = Inside(
             gate=self.gate,
-            sign_in=SignIn(self.sessions, config.server, config.login, self.tasks, self.clock, flows=flows, keys=keys),
+            sign_in=SignIn(
+                self.sessions,
+                config.server,
+                config.login,
+                self.tasks,
+                self.clock,
+                flows=flows,
+                keys=keys,
+                renews_by_redirect=config.forward_auth is not None,
+            ),
+            forward_auth=config.forward_auth,
+            sessions=self.sessions,
             upstreams=self.upstreams,
             streams=self.streams,
             holds=Holds(self.clock),

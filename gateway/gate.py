@@ -60,6 +60,7 @@ class Unsettled:
     found: Credentials
     standings: tuple[Standing, ...]
     caller: Caller | None
+    renews: bool = True
 
 
 class Gate:
@@ -83,9 +84,12 @@ class Gate:
         self._table = table
         self._matched.clear()
 
-    def judge_at_once(self, facts: RequestFacts, *, is_upgrade: bool = False) -> Verdict | Unsettled:
+    def judge_at_once(
+        self, facts: RequestFacts, *, is_upgrade: bool = False, renews: bool = True
+    ) -> Verdict | Unsettled:
         """Decide on one request as far as that goes without waiting; what is not settled goes on to `settle`.
 
+        renews: whether a session that has run out is renewed; where the cookies could not be sent, that would lose it.
         Neither raises for anything that Descope or a client does.
         """
         place = (facts.host, facts.method, facts.target.path)
@@ -112,9 +116,9 @@ class Gate:
             return Verdict(Refuse(Reason.CROSS_SITE, route), standings, route)
         if isinstance(found, Reason):
             return self._judged(facts, match, standings, self._decide(facts, match, Caller(found)))
-        caller = self._sessions.caller_at_once(route, found)
+        caller = self._sessions.caller_at_once(route, found if renews else replace(found, refreshes=()))
         if caller is None or route.upstream.profile:
-            return Unsettled(facts, match, found, standings, caller)
+            return Unsettled(facts, match, found, standings, caller, renews)
         return self._judged(facts, match, standings, self._decide(facts, match, caller))
 
     def _match(self, place: tuple[str, str, str], facts: RequestFacts) -> Match | MethodMismatch | None:
@@ -128,7 +132,8 @@ class Gate:
     async def settle(self, case: Unsettled) -> Verdict:
         """Decide on what had to wait."""
         facts, route = case.facts, case.match.route
-        caller = case.caller or await self._caller(route, case.found, facts)
+        asked = case.found if case.renews else replace(case.found, refreshes=())
+        caller = case.caller or await self._caller(route, asked, facts)
         decision = self._decide(facts, case.match, caller)
         if route.upstream.profile and isinstance(decision, Admit):
             decision = await self._with_person(decision, case.found)

@@ -35,7 +35,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "core/patterns",
         "core/balance",
     ),
-    ("core/routes", "core/headers", "core/assertion", "core/imagined"),
+    ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
     ("clock", "tasks", "settings", "tallies", "telemetry", "upstream_tls", "assertion_keys"),
     (
@@ -110,6 +110,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/auth/desk",
         "doors/auth/session",
         "doors/auth/published_keys",
+        "doors/auth/renew",
         "doors/auth/account",
         "doors/auth/login",
         "doors/auth/password_rules",
@@ -126,6 +127,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/auth/descope",
         "doors/auth/flow",
         "doors/signin",
+        "doors/verify",
         "doors/proxy",
     ),
     ("explain", "reports", "app", "process"),

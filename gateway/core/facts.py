@@ -113,7 +113,7 @@ def gather(
         return target
     near = plain_address(peer)
     client, scheme = near, _scheme(authority, server.public_urls, tls)
-    if near and server.trusted_proxies and _is_within(near, server.trusted_proxies):
+    if is_trusted(near, server):
         client = _forwarded_for(near, b",".join(named.get(b"x-forwarded-for", ())), server.trusted_proxies)
         scheme = _forwarded_scheme(named.get(b"x-forwarded-proto", ())) or scheme
     return RequestFacts(method, target, authority, host, scheme, near, client, block.headers, named, http10, block.kept)
@@ -168,6 +168,16 @@ def _lower(name: bytes) -> bytes:
     lower = name.lower()
     folded = lower.replace(b"_", b"-").replace(b".", b"-")
     return lower if folded == lower or folded not in _FRAMING else b""
+
+
+def is_trusted(peer: str, server: ServerRules) -> bool:
+    """Whether a plain address is one of the proxies that the route file trusts."""
+    return bool(peer and server.trusted_proxies) and _is_within(peer, server.trusted_proxies)
+
+
+def read_host(value: bytes) -> tuple[str, str] | None:
+    """(authority as sent, canonical name) from the value of a `Host`; None for anything but one plain host."""
+    return _host((value,))
 
 
 def _is_framed_plainly(named: dict[bytes, tuple[bytes, ...]], *, http10: bool) -> bool:

@@ -13,6 +13,7 @@ from gateway.core.limits import Standing, ratelimit_lines
 from gateway.core.model import Reason, Refuse, RequestFacts
 from gateway.doors.look import Look, plain_look
 
+RENEW_URL = "/.auth/renew"
 _CSP = b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 # Never an address, for one may have a token in it; but the origin, for without it browsers send `Origin: null` along
 # with a form, and those that know no Fetch Metadata, or use none over plain http, could not be told from another site.
@@ -195,7 +196,12 @@ def login_location(login_url: str, public_url: str, facts: RequestFacts) -> str:
     back = facts.target.text
     if urlsplit(login_url).scheme:
         back = public_url + back
-    return f"{login_url}{'&' if '?' in login_url else '?'}rd={quote(back.encode('latin-1'), safe='/')}"
+    return place_with_return(login_url, back)
+
+
+def place_with_return(url: str, back: str) -> str:
+    """A page's address with the way back from it."""
+    return f"{url}{'&' if '?' in url else '?'}rd={quote(back.encode('latin-1'), safe='/')}"
 
 
 def _challenge(reason: Reason) -> bytes:

@@ -26,6 +26,8 @@ from gateway.clock import Clock
 from gateway.core.crosssite import cors_lines, is_preflight
 from gateway.core.errors import UpstreamBusy, UpstreamError
 from gateway.core.facts import gather
+from gateway.core.forwarded import ForwardAuth
+from gateway.core.limits import Standing
 from gateway.core.model import Decision, Match, Reason, Refuse, RequestFacts, ServerRules
 from gateway.doors.answers import Answer, refusal
 from gateway.doors.auth.desk import PREFIX
@@ -36,9 +38,11 @@ from gateway.doors.forwarding import Forwarding
 from gateway.doors.listener import Request, Wire, Written
 from gateway.doors.reader import Head
 from gateway.doors.signin import SignIn
+from gateway.doors.verify import ASKED, VerifyDoor
 from gateway.doors.visit import Visit
 from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
+from gateway.sessions import Sessions
 from gateway.streams import Streams
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
@@ -65,6 +69,8 @@ class Inside:
 
     gate: Gate
     sign_in: SignIn
+    forward_auth: ForwardAuth | None
+    sessions: Sessions
     upstreams: Upstreams
     streams: Streams
     holds: Holds
@@ -93,6 +99,19 @@ class ProxyDoor:
             clock=inside.clock,
         )
         self.reply_lines = self._forwarding.reply_lines
+        self._verify = (
+            VerifyDoor(
+                inside.forward_auth,
+                gate=inside.gate,
+                sessions=inside.sessions,
+                server=inside.server,
+                project_id=inside.project_id,
+                assertions=inside.assertions,
+                spelt=self._spelt,
+            )
+            if inside.forward_auth is not None
+            else None
+        )
         # Unlike any other gateway's and its own of an earlier run; that they can be guessed harms nobody.
         self._id_prefix = secrets.token_hex(4)
         self._ids = itertools.count(1)
@@ -264,7 +283,10 @@ class ProxyDoor:
 
     async def _serve(self, visit: Visit, following: _Next) -> bool:
         if isinstance(following, _ForUs):
-            return await self._serve_sign_in(visit)
+            is_asked = visit.facts is not None and visit.facts.target.segments[1:2] == ASKED
+            return await (
+                self._serve_verify(visit, self._verify) if self._verify and is_asked else self._serve_sign_in(visit)
+            )
         if isinstance(following, Answer):
             visit.record.outcome = "admitted"
             return self._write(visit, following)
@@ -370,17 +392,51 @@ class ProxyDoor:
         for standing in visit.standings:
             if standing.wait_ns:
                 self._in.metrics.limited.labels(standing.limit.name).inc()
-        answer = refusal(
+        return self._write(visit, self._spelt(refuse, record.request_id, facts, cookies, visit.standings))
+
+    def _spelt(
+        self,
+        refuse: Refuse,
+        request_id: str,
+        facts: RequestFacts | None,
+        cookies: tuple[bytes, ...],
+        standings: tuple[Standing, ...],
+    ) -> Answer:
+        return refusal(
             refuse,
-            record.request_id,
+            request_id,
             facts,
             login_url=self._in.login_url,
             public_url=self._public_url(facts),
             cookies=cookies,
-            standings=visit.standings,
+            standings=standings,
             look=self._in.sign_in.look,
         )
-        return self._write(visit, answer)
+
+    async def _serve_verify(self, visit: Visit, verify: VerifyDoor) -> bool:
+        """Tell another proxy what is to become of a request; the record is of that request."""
+        asked, record = visit.facts, visit.record
+        assert asked is not None  # noqa: S101  # for the type checker: they name the path
+        visit.ends_connection = visit.ends_connection or visit.head.asks_upgrade
+        told = await verify.serve(asked, visit.head.raw_target, record.request_id)
+        facts, decision = told.facts, told.verdict.decision
+        if facts is not None:
+            visit.facts = facts
+            record.method, record.host, record.path = facts.method, facts.host, facts.target.path
+            record.client = facts.client
+        self._noted(visit, told.verdict)
+        for standing in visit.standings:
+            if standing.wait_ns:
+                self._in.metrics.limited.labels(standing.limit.name).inc()
+        if isinstance(decision, Refuse):
+            record.outcome, record.reason = "failed" if decision.status >= 500 else "refused", decision.reason.value
+        else:
+            record.outcome = "admitted"
+            record.subject = decision.identity.subject if decision.identity is not None else ""
+        keep_alive = self._write(visit, told.answer)
+        if decision.set_cookies is not None:
+            decision.set_cookies.written()
+        return keep_alive
 
     async def _serve_sign_in(self, visit: Visit) -> bool:
         facts, record = visit.facts, visit.record

@@ -32,6 +32,7 @@ from gateway.doors.auth.password_reset import PasswordReset
 from gateway.doors.auth.password_rules import PasswordRules
 from gateway.doors.auth.published_keys import PublishedKeys
 from gateway.doors.auth.redirects import OauthProviders, SingleSignOn
+from gateway.doors.auth.renew import RenewPage
 from gateway.doors.auth.session import OwnSession
 from gateway.doors.auth.totp import AuthenticatorApps
 from gateway.doors.look import look_of
@@ -52,8 +53,12 @@ class SignIn:
         *,
         flows: FlowSetting,
         keys: AssertionKeys | None = None,
+        renews_by_redirect: bool = False,
     ) -> None:
-        """keys: those of assertions, None where no upstream gets any."""
+        """keys: those of assertions, None where no upstream gets any.
+
+        renews_by_redirect: whether `/.auth/renew` is there, for proxies that cannot carry renewed cookies.
+        """
         self._server = server
         self.look = look_of(login)
         desk = Desk(sessions, login, server, tasks, clock, Allowances(capacity=20_000), self.look)
@@ -62,7 +67,8 @@ class SignIn:
             "wait.js": {"GET": _file(b"text/javascript", (_FOLDER / "wait.js").read_bytes())},
         }
         published = (PublishedKeys(keys).endpoints,) if keys is not None else ()
-        for endpoints in chain(_always(desk), _offered(desk, flows), published):
+        renewing = (RenewPage(desk).endpoints,) if renews_by_redirect else ()
+        for endpoints in chain(_always(desk), _offered(desk, flows), published, renewing):
             for path, methods in endpoints.items():
                 self._endpoints.setdefault(path, {}).update(methods)
 

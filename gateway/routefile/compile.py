@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
+from gateway.core.forwarded import Dialect, ForwardAuth
 from gateway.core.model import (
     AccessKeyRules,
     Auth,
@@ -45,7 +46,7 @@ from gateway.routefile.rules import Route as RouteSpec
 from gateway.routefile.rules import Stream as StreamSpec
 from gateway.routefile.rules import Timeouts as TimeoutsSpec
 from gateway.routefile.rules import Wanted as WantedSpec
-from gateway.routefile.schema import AccessKeys, Defaults, Descope, Refresh, Server, Shutdown
+from gateway.routefile.schema import AccessKeys, Defaults, Descope, Doors, Refresh, Server, Shutdown
 from gateway.routefile.schema import Limit as LimitSpec
 from gateway.routefile.services import Tls
 from gateway.routefile.services import Upstream as UpstreamSpec
@@ -117,6 +118,11 @@ def access_key_rules(spec: AccessKeys) -> AccessKeyRules:
 
 def shutdown_rules(spec: Shutdown) -> ShutdownRules:
     return ShutdownRules(duration_s(spec.delay), duration_s(spec.grace))
+
+
+def forward_auth(spec: Doors) -> ForwardAuth | None:
+    asked = spec.forward_auth
+    return ForwardAuth(Dialect(asked.dialect), asked.renew) if asked is not None else None
 
 
 def upstream(name: str, spec: UpstreamSpec) -> Upstream:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core.forwarded import ForwardAuth
 from gateway.core.model import (
     AccessKeyRules,
     AssertionRules,
@@ -59,3 +60,4 @@ class Config:
     expectations: tuple[Expectation, ...] = ()
     warnings: tuple[str, ...] = ()
     static_url: str = DESCOPE_STATIC_URL
+    forward_auth: ForwardAuth | None = None

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from gateway.core.forwarded import Dialect
 from gateway.routefile import urls, values
 from gateway.routefile.assertion import Assertion
 from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
@@ -100,6 +101,28 @@ class Server(Section):
     """How the session cookies are spelt."""
     header_limits: HeaderLimits = Field(default_factory=HeaderLimits)
     """How large a request's headers may be; larger ones get 431."""
+
+
+class ForwardAuthDoor(Section):
+    """Another proxy asks at `/.auth/verify` about every request, and forwards it itself."""
+
+    dialect: Literal["nginx", "traefik", "caddy", "envoy", "haproxy"]
+    """Which proxy asks; others are refused. It has to be one of `server.trusted_proxies`."""
+    renew: bool = False
+    """Whether its 200 may carry renewed cookies. False: `/.auth/renew` renews. Not for nginx and caddy."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "ForwardAuthDoor":
+        if self.renew and not Dialect(self.dialect).carries_cookies:
+            raise ValueError(f"{self.dialect} cannot hand renewed cookies on to the browser; leave renew out")
+        return self
+
+
+class Doors(Section):
+    """Further ways in which requests reach the gateway."""
+
+    forward_auth: ForwardAuthDoor | None = None
+    """Another proxy asks. Absent: nobody does, and `/.auth/verify` is not found."""
 
 
 class Defaults(Section):
@@ -232,6 +255,8 @@ class RouteFile(Section):
     """How assertions are signed, for the upstreams that get them."""
     shutdown: Shutdown = Field(default_factory=Shutdown)
     """How the gateway stops."""
+    doors: Doors = Field(default_factory=Doors)
+    """Further ways in which requests reach the gateway."""
     defaults: Defaults = Field(default_factory=Defaults)
     """What routes have that do not say otherwise."""
     upstreams: dict[Name, Upstream]

@@ -34,6 +34,7 @@ from gateway.routefile.schema import (
     Caller,
     Defaults,
     Descope,
+    Doors,
     Refresh,
     RouteFile,
     Server,
@@ -78,6 +79,7 @@ class WholeFile:
         access_keys = self._section("access_keys", AccessKeys)
         assertion = self._section("assertion", Assertion)
         shutdown = self._section("shutdown", Shutdown)
+        doors = self._section("doors", Doors)
         defaults = self._section("defaults", Defaults)
         server_rules = self._server(server)
         upstream_specs: dict[str, UpstreamSpec] = {}
@@ -95,13 +97,25 @@ class WholeFile:
         table = self._table(pieces, defaults, upstreams, limits)
         expectations = tuple(self._expectations())
         self._doubts(pieces, defaults, server_rules)
+        if doors is not None and doors.spec.forward_auth and server_rules and not server_rules.trusted_proxies:
+            reading.problem(
+                ("doors", "forward_auth"), "nobody may ask yet; name the proxy's address in server.trusted_proxies"
+            )
         if login is not None:
             check_flows(reading, pieces, login.spec)
         if login is not None and login.spec.sign_up:
             warn_of_open_sign_up(reading, pieces)
         # A section is None only where a problem has been told of it.
         if reading.problems or not (
-            descope and server_rules and login and refresh and access_keys and assertion and shutdown and table
+            descope
+            and server_rules
+            and login
+            and refresh
+            and access_keys
+            and assertion
+            and shutdown
+            and doors
+            and table
         ):
             return None
         return Config(
@@ -119,6 +133,7 @@ class WholeFile:
             limits=tuple(limits.values()),
             expectations=expectations,
             warnings=told(reading.warnings, self._file),
+            forward_auth=compiled.forward_auth(doors.spec),
         )
 
     # --- pieces ---
