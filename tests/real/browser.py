@@ -51,8 +51,10 @@ class Complaints:
         context.on("weberror", self._on_error)
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        # A page of ours with a status of 4xx or 5xx is an answer, and no fault of the page.
-        if message.type == "error" and not message.text.startswith("Failed to load resource: the server responded"):
+        # A page of ours with a status of 4xx or 5xx is an answer, and no fault of the page; nor is it one that browsers
+        # ask for a site's icon when a test is over already.
+        is_answer = message.text.startswith("Failed to load resource: the server responded")
+        if message.type == "error" and not is_answer and "ERR_CONNECTION_REFUSED" not in message.text:
             self.told.append(message.text)
 
     def _on_error(self, error: WebError) -> None:
