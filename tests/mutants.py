@@ -189,8 +189,8 @@ a target that was refused is a fact
 + if False:
 
 any peer is believed about the client
--  and _is_within(near, server.trusted_proxies):
-+ :
+-  and _is_within(peer, server.trusted_proxies)
++
 
 there may be any number of lines
 - if len(lines) > limits.lines or
@@ -1451,6 +1451,66 @@ an assertion lasts twice as long
 - LIFE_S = 60
 + LIFE_S = 120
 
+## core/forwarded.py
+
+anybody may ask about a request
+- if not is_trusted(asked.peer, server):
++ if False:
+
+a question needs to say nothing of the client
+- if not _one(asked, b"x-forwarded-for") or
++ if
+
+any scheme is a scheme
+-  or _one(asked, b"x-forwarded-proto") not in (b"http", b"https"):
++ :
+
+a question may lack something
+- if not is_asked or not all(said):
++ if not is_asked:
+
+a question may have any address
+- if not is_asked or not all(said):
++ if not all(said):
+
+every dialect may put a query behind its question
+- (asked.target.query is None or dialect is Dialect.CADDY)
++ True
+
+the prefix may be spelt otherwise
+-  or uri == raw_target:
++ :
+
+what begins like the prefix is the prefix
+- if asked.target.segments[1] != PREFIX.rpartition("/")[2] or
++ if
+
+an original address may be absolute
+- if found is None or not uri.startswith(b"/"):
++ if found is None:
+
+our own pages may be asked about
+- if isinstance(facts, RequestFacts) and f"/{facts.target.segments[0]}" == PREFIX.rpartition("/")[0]:
++ if False:
+
+what comes twice counts
+- return values[0] if len(values) == 1 else b""
++ return values[0] if values else b""
+
+a socket is known by Upgrade alone
+- (b"sec-websocket-key" in facts.named or b"websocket" in upgrades)
++ b"websocket" in upgrades
+
+the service is told everything that the client sent
+@ tests/test_forward_auth.py
+- elif name in told or name in _CREDENTIALS or name.startswith(b"x-auth-"):
++ else:
+
+the proxy is not told what to take off
+@ tests/test_forward_auth.py
+-  (is_ours(name) or folded(name) in taken)
++  False
+
 ## core/crosssite.py
 
 an origin that CORS names is another site
@@ -2035,6 +2095,78 @@ a tab or a list in Connection hides an upgrade
 """
 
 SHELL = r"""
+## gate.py
+
+asking renews a session
+@ FORWARD::test_asking_renews_nothing
+- asked = case.found if case.renews else replace(case.found, refreshes=())
++ asked = case.found
+
+## doors/verify.py
+
+a refusal is an admission
+@ FORWARD::test_a_refusal_is_the_judges
+- if isinstance(decision, Admit):
+-             return
++ if True:
++             return
+
+a socket is judged like any request
+@ FORWARD::test_t24_a_socket_from_another_site_is_refused
+- is_upgrade=is_socket(facts)
++ is_upgrade=False
+
+nobody is sent to be renewed
+@ FORWARD::test_a_navigation_with_a_session_that_has_run_out_goes_to_be_renewed_and_back
+- if not self._rules.renew and await self._is_renewable(facts, decision):
++ if False:
+
+nginx is answered what it does not take
+@ FORWARD::test_nginx_is_told_the_true_status_beside_one_that_it_takes
+- if self._rules.dialect.knows_all_statuses:
++ if True:
+
+## doors/auth/renew.py
+
+whatever fetches it is renewed
+@ FORWARD::test_only_a_browser_that_goes_there_is_renewed
+- if not is_navigation(facts):
++ if False:
+
+another site can have a session renewed
+@ FORWARD::test_t23_a_browser_sent_by_another_site_passes_over_a_page_of_ours
+- if site is not None and site.strip().lower() not in _OURS:
++ if False:
+
+the way back leads round in a circle
+@ FORWARD::test_t09_the_way_back_is_a_page_here_and_no_circle
+- return "/" if rd.partition("?")[0] == RENEW_URL else rd
++ return rd
+
+the way back leads anywhere
+@ FORWARD::test_t09_the_way_back_is_a_page_here_and_no_circle
+- rd = safe_return(wanted, self._desk.server.public_urls)
++ rd = wanted
+
+a browser without cookies goes round for ever
+@ FORWARD::test_a_browser_that_keeps_no_cookies_does_not_go_round_in_circles
+- wait_s = self._wait_s(found.refreshes[0]) if found.refreshes else 0
++ wait_s = 0
+
+## routefile/whole.py
+
+a door that nobody may use is served
+@ FORWARD::test_a_door_that_nobody_may_use_is_a_mistake
+- and server_rules and not server_rules.trusted_proxies:
++ and False:
+
+## routefile/schema.py
+
+cookies may be lost
+@ FORWARD::test_renewing_where_the_cookies_would_be_lost_is_a_mistake
+- if self.renew and not Dialect(self.dialect).carries_cookies:
++ if False:
+
 ## renewals.py
 
 parallel requests renew each for itself
@@ -3910,6 +4042,7 @@ a hold is as long as it likes
 
 # What the tests are called in the table.
 SHORT = {
+    "FORWARD": "tests/test_forward_auth.py",
     "DOOR": "tests/test_sessions_through_the_door.py",
     "PASSWORD": "tests/signin/test_password.py",
     "JOURNEYS": "tests/signin/test_journeys.py",

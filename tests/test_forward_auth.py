@@ -323,6 +323,21 @@ async def test_a_limit_reaches_nginx_with_its_wait(nginx: House) -> None:
     assert int(replies[2].headers["Retry-After"]) > 0
 
 
+async def test_a_service_is_told_under_the_names_it_knows_and_by_its_assertion(built: OpenHouse) -> None:
+    kind = "    identity_headers: remote-user\n    assertion: true\n"
+    async with built(top=kind + doors("haproxy"), server=TRUSTING) as house:
+        cookies = cookie_header(house.cookies("ada@example.com"))
+        known = await ask(house, "GET", "/x", headers=cookies)
+        nobody = await ask(house, "GET", "/public/x", headers={"Remote-User": "root", "Remote_Groups": "admin"})
+
+        assert known.headers["Remote-User"]
+        assert "X-Auth-Subject" not in known.headers
+        assert known.headers["X-Auth-Assertion"].count(".") == 2
+        assert "Remote-User" not in nobody.headers
+        assert "X-Auth-Assertion" not in nobody.headers
+        assert {"remote-user", "remote_groups"} <= set(nobody.headers["X-Gateway-Remove"].split(", "))
+
+
 # --- what another proxy is to take off ------------------------------------------------------------------------------
 
 
