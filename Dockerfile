@@ -2,12 +2,14 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+# What is installed; requirements-otel.lock has what traces need besides.
+ARG LOCK=requirements.lock
 WORKDIR /src
-COPY requirements.lock ./
+COPY ${LOCK} ./
 # The environment is made without pip; the base's own pip fills it, with files whose hashes the lock names.
 RUN python3 -m venv --without-pip /opt/gateway \
  && python3 -m pip --python /opt/gateway/bin/python install --no-cache-dir --no-input --disable-pip-version-check \
-      --no-compile --only-binary :all: --require-hashes --requirement requirements.lock
+      --no-compile --only-binary :all: --require-hashes --requirement "${LOCK}"
 COPY gateway ./gateway
 # Byte-compiled here, since the user it runs as may write nowhere; by checksum, so that dates do not matter.
 RUN cp -R gateway "$(/opt/gateway/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/" \

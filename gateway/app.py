@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from aiohttp import http_parser, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -38,6 +38,9 @@ from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, RequestLog, log
 from gateway.upstream import Upstreams
 
+if TYPE_CHECKING:
+    from gateway.traces import Traces
+
 _BACKLOG = 1024
 # Signed by nobody, for nobody: if this ever verifies, the gateway must not serve.
 _FORGED = "eyJhbGciOiJub25lIiwia2lkIjoieCIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsInN1YiI6IlUyeCJ9.AA"
@@ -56,14 +59,22 @@ class Gateway:
     """One gateway: construct, `start`, `stop`. Nothing is listened on and nobody asked before `start`."""
 
     def __init__(
-        self, config: Config, *, log_form: str = "json", log_stream: TextIO | None = None, clock: Clock | None = None
+        self,
+        config: Config,
+        *,
+        log_form: str = "json",
+        log_stream: TextIO | None = None,
+        clock: Clock | None = None,
+        traces: "Traces | None" = None,
     ) -> None:
+        """traces: where to write a trace for each request; stopped with the gateway."""
         _refuse_slow_parser()
         self.config = config
         self.clock = clock or SystemClock()
         self.metrics = Metrics()
         self.tasks = Tasks()
         self.request_log = RequestLog(log_form, log_stream or sys.stdout, self.clock.now_s)
+        self._traces = traces
         self._draining = False
         self._stopping = False
         self._runners: list[web.ServerRunner] = []
@@ -119,6 +130,7 @@ class Gateway:
             streams=self.streams,
             holds=Holds(self.clock),
             assertions=Assertions(config.assertion, keys, self.clock) if keys is not None else None,
+            traces=traces,
             server=config.server,
             project_id=config.tokens.project_id,
             login_url=config.login.url,
@@ -187,6 +199,8 @@ class Gateway:
         await self.tasks.close()
         await self.idp.close()
         self.request_log.flush()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.stop)
         log.info("stopped")
 
     async def _admin(self, request: web.BaseRequest) -> web.StreamResponse:

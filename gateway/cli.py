@@ -21,6 +21,7 @@ from gateway.settings import DEFAULT_ADMIN, DEFAULT_LISTEN, Settings, read_setti
 if TYPE_CHECKING:
     from gateway.core.model import Identity, Reason
     from gateway.routefile import Config
+    from gateway.traces import Traces
 
 _FROM_INPUT = ("-",)
 
@@ -64,8 +65,8 @@ def main() -> None:
 def serve(config: str | None, listen: str | None, admin: str | None) -> None:
     """Serve the routes of a route file.
 
-    GATEWAY_LOG sets the form of the log: json (the default), text or off. SIGTERM ends orderly: what runs is finished
-    within the route file's `shutdown.grace`.
+    GATEWAY_LOG sets the form of the log: json (the default), text or off. GATEWAY_TRACES=otlp writes OpenTelemetry
+    traces. SIGTERM ends orderly: what runs is finished within the route file's `shutdown.grace`.
     """
     settings = _settings({"config": config, "listen": listen, "admin": admin})
     if settings.config is None:
@@ -73,16 +74,33 @@ def serve(config: str | None, listen: str | None, admin: str | None) -> None:
     compiled = loaded(settings.config, os.environ)
     check_free(settings.listen, "--listen")
     check_free(settings.admin, "--admin")
-    run(_serve(compiled, settings))
+    traces = _traces() if settings.traces == "otlp" else None
+    run(_serve(compiled, settings, traces))
 
 
-async def _serve(config: "Config", settings: Settings) -> None:
+def _traces() -> "Traces":
+    try:
+        from gateway.traces import Traces
+    except ModuleNotFoundError as err:
+        if not (err.name or "").startswith(("opentelemetry", "google")):
+            raise
+        raise ConfigError(
+            ("GATEWAY_TRACES=otlp needs the extra otel; install gateway[otel], or leave the variable out",)
+        ) from None
+    try:
+        return Traces()
+    except ValueError as err:
+        raise ConfigError((f"a variable of OpenTelemetry makes no sense: {err}",)) from None
+
+
+async def _serve(config: "Config", settings: Settings, traces: "Traces | None") -> None:
     from gateway.app import Gateway
     from gateway.telemetry import set_up_logging
 
     signals = Signals()
     set_up_logging(settings.log)
-    async with started(Gateway(config, log_form=settings.log), settings.listen, settings.admin, "--listen"):
+    gateway = Gateway(config, log_form=settings.log, traces=traces)
+    async with started(gateway, settings.listen, settings.admin, "--listen"):
         await signals.told()
 
 

@@ -37,6 +37,7 @@ from gateway.core.model import (
 from gateway.core.policy import decide
 from gateway.core.routes import RouteTable
 from gateway.sessions import Caller, Sessions
+from gateway.steps import step
 
 _PLACES_KEPT = 4096  # hosts, methods and paths whose route is remembered
 _KEPT_CHARS = 512
@@ -92,8 +93,9 @@ class Gate:
         renews: whether a session that has run out is renewed; where the cookies could not be sent, that would lose it.
         Neither raises for anything that Descope or a client does.
         """
-        place = (facts.host, facts.method, facts.target.path)
-        match = self._matched.get(place) or self._match(place, facts)
+        with step("match"):
+            place = (facts.host, facts.method, facts.target.path)
+            match = self._matched.get(place) or self._match(place, facts)
         if match is None:
             return Verdict(Refuse(Reason.NO_ROUTE))
         if isinstance(match, MethodMismatch):
@@ -116,7 +118,8 @@ class Gate:
             return Verdict(Refuse(Reason.CROSS_SITE, route), standings, route)
         if isinstance(found, Reason):
             return self._judged(facts, match, standings, self._decide(facts, match, Caller(found)))
-        caller = self._sessions.caller_at_once(route, found if renews else replace(found, refreshes=()))
+        with step("caller"):
+            caller = self._sessions.caller_at_once(route, found if renews else replace(found, refreshes=()))
         if caller is None or route.upstream.profile:
             return Unsettled(facts, match, found, standings, caller, renews)
         return self._judged(facts, match, standings, self._decide(facts, match, caller))
@@ -133,10 +136,12 @@ class Gate:
         """Decide on what had to wait."""
         facts, route = case.facts, case.match.route
         asked = case.found if case.renews else replace(case.found, refreshes=())
-        caller = case.caller or await self._caller(route, asked, facts)
+        with step("caller"):
+            caller = case.caller or await self._caller(route, asked, facts)
         decision = self._decide(facts, case.match, caller)
         if route.upstream.profile and isinstance(decision, Admit):
-            decision = await self._with_person(decision, case.found)
+            with step("profile"):
+                decision = await self._with_person(decision, case.found)
         return self._judged(facts, case.match, case.standings, decision)
 
     # --- streams ----------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from gateway.profiles import Profiles
 from gateway.renewals import Renewals, Renewed
 from gateway.rests import Rests
 from gateway.revocations import Revocations
+from gateway.steps import step
 from gateway.tasks import Tasks
 from gateway.verification import Verifier
 
@@ -190,7 +191,8 @@ class Sessions:
         subjects = {p.outcome.subject for p in presented if isinstance(p.outcome, Identity)}
         if subjects - {refresh.subject}:
             return Caller(Reason.AMBIGUOUS_CREDENTIALS)
-        outcome = await self.renewals.renew(raw, refresh, self._refresh_call)
+        with step("refresh"):
+            outcome = await self.renewals.renew(raw, refresh, self._refresh_call)
         if isinstance(outcome, Reason):
             return Caller(outcome)
         return Caller(outcome.identity, outcome.pair.session, self.renewals.receipt(refresh))
@@ -243,7 +245,8 @@ class Sessions:
         async def call(worked: bool) -> Exchanged | Reason:
             return await self._exchange_call(key, options, worked)
 
-        outcome = await self._exchanges.exchange(key, options, client, call)
+        with step("exchange"):
+            outcome = await self._exchanges.exchange(key, options, client, call)
         if isinstance(outcome, TooMany):
             return Caller(Reason.RATE_LIMITED, wait_ns=outcome.wait_ns)
         if isinstance(outcome, Reason):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeVar, cast, get_args
 from gateway.core.errors import ConfigError
 
 LogForm = Literal["json", "text", "off"]
+TraceForm = Literal["off", "otlp"]
 T = TypeVar("T")
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -35,12 +36,13 @@ class Settings:
     listen: Listen
     admin: Listen
     log: LogForm
+    traces: TraceForm = "off"
 
 
 def read_settings(environment: Mapping[str, str], overrides: Mapping[str, str | None]) -> Settings:
-    """Settings from `GATEWAY_CONFIG`, `GATEWAY_LISTEN`, `GATEWAY_ADMIN`, `GATEWAY_LOG`, and options that win over them.
+    """Settings from variables such as `GATEWAY_LISTEN`, and options that win over them.
 
-    overrides: values by lower-case name (config, listen, admin, log) as the command line has them; None for absent.
+    overrides: values by lower-case name, which are those of `Settings`, as the command line has them; None for absent.
     Empty variables count as absent. Raises ConfigError with every problem.
     """
     problems: list[str] = []
@@ -58,12 +60,13 @@ def read_settings(environment: Mapping[str, str], overrides: Mapping[str, str | 
     config = read("config", "", _config)
     listen = read("listen", DEFAULT_LISTEN, parse_listen)
     admin = read("admin", DEFAULT_ADMIN, parse_listen)
-    log = read("log", "json", _log_form)
+    log = read("log", "json", lambda text: cast("LogForm", _one_of(get_args(LogForm), text)))
+    traces = read("traces", "off", lambda text: cast("TraceForm", _one_of(get_args(TraceForm), text)))
     if listen is not None and listen == admin and listen.port:
         problems.append(f"--listen and --admin are both {listen}; give the admin listener a port of its own")
-    if problems or listen is None or admin is None or log is None:
+    if problems or listen is None or admin is None or log is None or traces is None:
         raise ConfigError(tuple(problems))
-    return Settings(config, listen, admin, log)
+    return Settings(config, listen, admin, log, traces)
 
 
 def parse_listen(text: str) -> Listen:
@@ -94,13 +97,12 @@ def _config(text: str) -> Path | None:
     return Path(text) if text else None
 
 
-def _log_form(text: str) -> LogForm:
-    forms = get_args(LogForm)
+def _one_of(forms: tuple[str, ...], text: str) -> str:
     if text not in forms:
         near = get_close_matches(text.lower(), forms, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"{_shown(text)} is none of {', '.join(forms)}{hint}")
-    return cast("LogForm", text)
+    return text
 
 
 def _is_address(host: str) -> bool:

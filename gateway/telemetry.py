@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway import __version__
+from gateway.steps import trace_id
 from gateway.tallies import Counts, Levels, Timings
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -45,6 +46,7 @@ class Record:
     upstream_seconds = 0.0
     sent_bytes = 0
     received_bytes = 0
+    trace_id = ""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -169,7 +171,8 @@ def _as_json(record: Record, now_s: float) -> str:
         f', "client": {_quoted(record.client)}, "subject": {_quoted(record.subject)}'
         f', "upstream": {_quoted(record.upstream)}, "ms": {record.seconds * 1e3:.2f}'
         f', "upstream_ms": {record.upstream_seconds * 1e3:.2f}'
-        f', "received_bytes": {record.received_bytes}, "sent_bytes": {record.sent_bytes}}}'
+        f', "received_bytes": {record.received_bytes}, "sent_bytes": {record.sent_bytes}'
+        + (f', "trace_id": "{record.trace_id}"}}' if record.trace_id else "}")
     )
 
 
@@ -182,12 +185,18 @@ def _as_text(record: Record, now_s: float) -> str:
     time = datetime.fromtimestamp(now_s, UTC).strftime("%H:%M:%S")
     why = f" {record.reason}" if record.reason else ""
     who = f" subject={record.subject}" if record.subject else ""
+    trace = f" trace={record.trace_id}" if record.trace_id else ""
     line = (
         f"{time} {record.status or '---'} {record.outcome}{why} {record.method} {record.path}"
         f" route={record.route or '-'} client={record.client or '-'}{who} {record.seconds * 1e3:.1f}ms"
-        f" id={record.request_id}"
+        f" id={record.request_id}{trace}"
     )
     return line.encode("unicode_escape").decode("ascii") if not (line.isascii() and line.isprintable()) else line
+
+
+def _with_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    found = trace_id()
+    return {**event, "trace_id": found} if found else event
 
 
 def set_up_logging(form: str, stream: TextIO | None = None) -> None:
@@ -204,7 +213,7 @@ def set_up_logging(form: str, stream: TextIO | None = None) -> None:
     )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _with_trace,
             structlog.stdlib.filter_by_level,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),

@@ -279,6 +279,7 @@ async def open_house(
     port: int = 0,
     cookies: str = "{secure: false}",
     static_url: str = "",
+    traces: Any = None,
 ) -> AsyncIterator[House]:
     """Emulator, recording upstream, gateway. top: YAML after the upstreams; server: more keys of `server`."""
     clock = Hands()
@@ -306,7 +307,9 @@ upstreams:
 {top}
 {routes}
 """
-            gateway = Gateway(parse(text, "test.yaml", {}), log_form=log_form, log_stream=log_stream, clock=clock)
+            gateway = Gateway(
+                parse(text, "test.yaml", {}), log_form=log_form, log_stream=log_stream, clock=clock, traces=traces
+            )
             public, admin = await gateway.start(Address(LOOPBACK, port), Address(LOOPBACK, 0))
             assert admin is not None
             try:

@@ -140,7 +140,9 @@ def test_a_command_that_is_named_anywhere_exists() -> None:
 async def test_every_field_of_the_request_log_is_in_the_table_and_no_other_is() -> None:
     stream = StringIO()
     log = RequestLog("json", stream, lambda: 0.0)
-    log.write(Record("0"))
+    record = Record("0")
+    record.trace_id = "0"
+    log.write(record)
     log.flush()
     section = read("operating.md").partition("\n## Logs\n")[2].partition("\n## ")[0]
 

@@ -37,7 +37,9 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
-    ("clock", "tasks", "settings", "tallies", "telemetry", "upstream_tls", "assertion_keys"),
+    ("clock", "tasks", "settings", "steps"),
+    ("tallies", "telemetry", "upstream_tls", "assertion_keys"),
+    ("traces",),
     (
         "routefile/yamlmarks",
         "routefile/urls",

@@ -63,6 +63,8 @@ class _Fate(IntEnum):
     API_KEY = 4
 
 
+_TRACE_NAMES = frozenset({b"traceparent", b"tracestate"})
+
 # Looked up once: a member of an enumeration costs as much as a call.
 _PASS, _DROP = _Fate.PASS, _Fate.DROP
 _CREDENTIAL_FATES = {
@@ -107,7 +109,8 @@ class Lines:
 class RequestWriter:
     """Writes the heads of forwarded requests for one route; made once for a route, its memory of names is bounded."""
 
-    def __init__(self, route: Route, cookies: CookieRules, project_id: str) -> None:
+    def __init__(self, route: Route, cookies: CookieRules, project_id: str, *, is_traced: bool = False) -> None:
+        """is_traced: the upstream is told of a trace of ours, so it is not told of any other."""
         self._route = route
         self._names = route.upstream.identity_headers
         self._cookie_rules = cookies
@@ -117,6 +120,7 @@ class RequestWriter:
         self._replaced = {folded(name) for name in rules.remove}
         self._replaced |= {folded(name.lower().encode("ascii")) for name, _ in rules.set}
         self._replaced |= route.upstream.identity_headers.reserved
+        self._replaced |= _TRACE_NAMES if is_traced else frozenset()
         self._takes_keys = route.auth.takes_keys
         self._forwards_token = route.upstream.forward_token is not ForwardToken.NO
         self._fates: dict[bytes, _Fate] = {}

@@ -27,6 +27,7 @@ class Forwarding:
         streams: Streams,
         holds: Holds,
         assertions: Assertions | None,
+        is_traced: bool,
         server: ServerRules,
         project_id: str,
         clock: Clock,
@@ -35,6 +36,7 @@ class Forwarding:
         self._streams = streams
         self._holds = holds
         self._assertions = assertions
+        self._is_traced = is_traced
         self._server = server
         self._project_id = project_id
         self._clock = clock
@@ -65,6 +67,9 @@ class Forwarding:
         lines = writers.request.lines(facts, admit, record.request_id)
         if upstream.assertion and identity is not None and self._assertions is not None:
             lines = lines.and_one("X-Auth-Assertion", self._assertions.of(identity, admit, record.request_id))
+        if visit.trace is not None:
+            for name, value in visit.trace.forwarded(upstream.name).items():
+                lines = lines.and_one(name, value)
         visit.exchange = self._upstreams.exchange(
             admit,
             writers.pool,
@@ -101,7 +106,7 @@ class Forwarding:
     def _compiled(self, route: Route) -> Writers:
         cookies = self._server.cookies
         writers = self._writers[route.id] = Writers(
-            RequestWriter(route, cookies, self._project_id),
+            RequestWriter(route, cookies, self._project_id, is_traced=self._is_traced),
             ReplyWriter(route, cookies),
             self._upstreams.pool(route.upstream),
         )

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -43,10 +44,14 @@ from gateway.doors.visit import Visit
 from gateway.gate import Gate, Unsettled, Verdict
 from gateway.holds import Holds
 from gateway.sessions import Sessions
+from gateway.steps import followed_by
 from gateway.streams import Streams
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
 from gateway.upstream import Upstreams
+
+if TYPE_CHECKING:
+    from gateway.traces import Traces
 
 _FORM_S = 10.0
 # What to say to CONNECT and TRACE, which no route takes.
@@ -75,6 +80,7 @@ class Inside:
     streams: Streams
     holds: Holds
     assertions: Assertions | None
+    traces: "Traces | None"
     server: ServerRules
     project_id: str
     login_url: str
@@ -94,6 +100,7 @@ class ProxyDoor:
             streams=inside.streams,
             holds=inside.holds,
             assertions=inside.assertions,
+            is_traced=inside.traces is not None,
             server=inside.server,
             project_id=inside.project_id,
             clock=inside.clock,
@@ -141,10 +148,15 @@ class ProxyDoor:
         wire = request.wire
         wire.serving = visit
         try:
-            keep_alive = await self._guarded(visit, lambda: self._serve(visit, self._begin(visit)))
+            keep_alive = await self._guarded(visit, lambda: self._in_a_task(visit))
             return Written(keep_alive=keep_alive and not wire.is_answered)
         finally:
             wire.serving = None
+
+    async def _in_a_task(self, visit: Visit) -> bool:
+        following = self._begin(visit)
+        with followed_by(visit.trace):
+            return await self._serve(visit, following)
 
     def unreadable(self, request: Request, too_large: bool) -> None:
         """Answer what could not even be parsed, without a word of what it said."""
@@ -170,7 +182,8 @@ class ProxyDoor:
     async def _rest(self, visit: Visit, rest: _Rest) -> None:
         keep_alive = False
         try:
-            keep_alive = await self._guarded(visit, rest)
+            with followed_by(visit.trace):
+                keep_alive = await self._guarded(visit, rest)
         finally:
             visit.wire.ended(keep_alive=keep_alive)
 
@@ -215,6 +228,8 @@ class ProxyDoor:
         record.seconds = time.perf_counter() - visit.started_s
         self._in.metrics.count(record)
         self._in.request_log.write(record)
+        if visit.trace is not None:
+            visit.trace.end(record)
 
     def left(self, visit: Visit) -> None:
         """The client of a request that was served at once has gone."""
@@ -252,9 +267,17 @@ class ProxyDoor:
         record.client = facts.client
         if facts.client != facts.peer:
             record.request_id = _handed_on_id(facts) or record.request_id
+        if self._in.traces is None:
+            return self._judged(visit, facts)
+        visit.trace = self._in.traces.begin(facts, self._in.server)
+        record.trace_id = visit.trace.trace_id
+        with followed_by(visit.trace):
+            return self._judged(visit, facts)
+
+    def _judged(self, visit: Visit, facts: RequestFacts) -> _Next:
         if facts.target.segments[0] == PREFIX:
             return _FOR_US
-        visit.is_upgrade = head.asks_upgrade and _is_websocket(facts)
+        visit.is_upgrade = visit.head.asks_upgrade and _is_websocket(facts)
         if visit.is_upgrade and _has_body(facts):
             # Its body would reach the upstream as a second request: an upgrade is forwarded without framing.
             visit.ends_connection = True

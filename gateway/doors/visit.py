@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import StreamReader
 
@@ -20,6 +20,9 @@ from gateway.streams import Stream
 from gateway.tasks import Tasks
 from gateway.telemetry import Record
 from gateway.upstream import Exchange
+
+if TYPE_CHECKING:
+    from gateway.traces import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Visit(Client):
         "started_s",
         "stream",
         "task",
+        "trace",
         "writers",
     )
 
@@ -81,6 +85,7 @@ class Visit(Client):
         self.writers: Writers | None = None
         self.exchange: Exchange | None = None
         self.task: asyncio.Task[None] | None = None
+        self.trace: Trace | None = None
         self.standings: tuple[Standing, ...] = ()
         self.stream: Stream | None = None
         self.ends_connection = self.is_upgrade = False
