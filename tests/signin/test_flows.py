@@ -83,7 +83,7 @@ async def test_the_page_is_the_sign_in_page_where_flows_come_first(built: OpenHo
         assert 'flow-id="sign-up-or-in"' in page.text
         assert 'tenant="acme"' in page.text
         assert 'form="{&#34;email&#34;: &#34;a@b.c&#34;}"' in page.text
-        assert 'data-redirect-url="http://app.example.com/.auth/flow?rd=%2Fdeep%3Fx%3D1"' in page.text
+        assert 'data-redirect-url="http://app.example.com/.auth/flow?rd=%2F' in page.text
         assert "/.auth/password/signin?rd=" in page.text
 
 
