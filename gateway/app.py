@@ -5,6 +5,7 @@ address, by exact path, and nothing there is ever forwarded.
 """
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from aiohttp import http_parser, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.assertion_keys import AssertionKeys, Assertions
+from gateway.certificates import server_certificate
 from gateway.clock import Clock, SystemClock
 from gateway.core import tokens
 from gateway.core.errors import ConfigError
@@ -103,6 +105,7 @@ class Gateway:
         self.upstreams = Upstreams(self.clock, self.tasks)
         self.gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
         self.streams = Streams(self.gate, metrics, self.clock)
+        self.certificate = server_certificate(config.server.tls) if config.server.tls is not None else None
         # Nobody needs keys where no upstream gets assertions, and then none are published.
         asserted = any(upstream.assertion for upstream in config.upstreams)
         keys = self.assertion_keys = AssertionKeys(config.assertion, self.clock) if asserted else None
@@ -156,19 +159,24 @@ class Gateway:
         self.tasks.start(self.streams.keep_watch(), "watch over open streams")
         if self.assertion_keys is not None and self.config.assertion.key_file:
             self.tasks.start(self.assertion_keys.keep_watch(), "watch the file of assertion keys")
+        certificate = self.certificate
+        if certificate is not None:
+            self.metrics.certificate_expiry.set_function(certificate.expires_s)
+            self.tasks.start(certificate.keep_watch(), "watch the files of the certificate")
         for pool in self.upstreams.start(self.config.upstreams):
             _watch(self.metrics, pool)
-        public = await self._listen(Listener(self.door, self.config.server.head_limits), listen)
+        context = self.certificate.context if self.certificate is not None else None
+        public = await self._listen(Listener(self.door, self.config.server.head_limits), listen, context)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
         self.tasks.start(self._self_test(), "self-test")
         log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)
         return public, private
 
-    async def _listen(self, server: web.Server, address: Address) -> Address:
+    async def _listen(self, server: web.Server, address: Address, context: ssl.SSLContext | None = None) -> Address:
         grace_s = self.config.shutdown.grace_s
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=grace_s)
         await runner.setup()
-        site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG)
+        site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, ssl_context=context)
         try:
             await site.start()
         except OSError:

@@ -5,10 +5,11 @@ import ssl
 from collections.abc import Callable
 from typing import TypeVar
 
+from gateway.certificates import UnusablePair
 from gateway.connection import Connection
 from gateway.core.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.core.model import ServiceTarget, Upstream
-from gateway.upstream_tls import EncryptedKey, tls_context
+from gateway.upstream_tls import tls_context
 
 C = TypeVar("C", bound=Connection)
 
@@ -45,7 +46,7 @@ class Dial:
             raise UpstreamTimeout(f"{where}: no connection in {connect_s:g} s") from err
         except ssl.SSLCertVerificationError as err:
             raise UpstreamUnreachable(f"{where}: its certificate was not accepted: {err.verify_message}") from err
-        except (OSError, EncryptedKey) as err:
+        except (OSError, UnusablePair) as err:
             why = getattr(err, "strerror", None) or type(err).__name__
             raise UpstreamUnreachable(f"{where}: no connection: {why}") from err
         return connection

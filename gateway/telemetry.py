@@ -120,6 +120,11 @@ class Metrics:
             ["kind", "reason"],
             registry=registry,
         )
+        self.certificate_expiry = Gauge(
+            "gateway_certificate_expiry_timestamp_seconds",
+            "When the public listener's certificate runs out, in Unix time; 0 without one.",
+            registry=registry,
+        )
         self.reload_success = Gauge(
             "gateway_config_reload_success",
             "1 when the route file last read is the one that serves.",

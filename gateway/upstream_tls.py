@@ -2,20 +2,13 @@
 
 import ssl
 
+from gateway import certificates
 from gateway.core.model import TlsRules
 
 
-class EncryptedKey(Exception):
-    """The private key asks for a password, and nobody is there to give one."""
-
-
 def tls_context(rules: TlsRules) -> ssl.SSLContext:
-    """What verifies upstreams, and names us to them; raises OSError (ssl.SSLError among them) or EncryptedKey."""
+    """What verifies upstreams, and names us to them; raises OSError (ssl.SSLError among them) or UnusablePair."""
     context = ssl.create_default_context(cafile=rules.ca or None)
     if rules.cert:
-        context.load_cert_chain(rules.cert, rules.key or None, password=_no_password)
+        certificates.load(context, rules.cert, rules.key)
     return context
-
-
-def _no_password() -> str:
-    raise EncryptedKey

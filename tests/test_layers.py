@@ -38,8 +38,8 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
     ("clock", "tasks", "settings", "steps"),
-    ("tallies", "telemetry", "upstream_tls", "assertion_keys"),
-    ("traces",),
+    ("tallies", "telemetry", "assertion_keys"),
+    ("traces", "certificates", "upstream_tls"),
     (
         "routefile/yamlmarks",
         "routefile/urls",

@@ -620,6 +620,15 @@ class HeadLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """The certificate of the public listener. key: "" where it is in the file of the certificate."""
+
+    cert: str
+    key: str = ""
+    min_version: str = "1.2"
+
+
+@dataclass(frozen=True, slots=True)
 class ServerRules:
     """public_urls: origins ("https://app.example.com", no path). hosts: canonical names, empty for all."""
 
@@ -628,6 +637,7 @@ class ServerRules:
     trusted_proxies: tuple[Network, ...] = ()
     cookies: CookieRules = CookieRules()
     head_limits: HeadLimits = HeadLimits()
+    tls: ListenerTls | None = None
 
 
 @dataclass(frozen=True, slots=True)

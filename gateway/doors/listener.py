@@ -96,6 +96,7 @@ class Wire(RequestHandler):
         "_held",
         "_is_between",
         "_is_half_closed",
+        "_is_tls",
         "_outbox",
         "_reader",
         "_underway",
@@ -124,7 +125,7 @@ class Wire(RequestHandler):
         self.limits = reader.limits
         self._outbox = outbox
         self._is_between = True
-        self._is_half_closed = False
+        self._is_half_closed = self._is_tls = False
         self._held = b""
         self._underway: Underway | None = None
         self.serving: Underway | None = None
@@ -136,6 +137,7 @@ class Wire(RequestHandler):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.client_address = peer[0] if isinstance(peer, tuple) else ""
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
 
     def data_received(self, data: bytes) -> None:
         if self.is_busy:
@@ -222,7 +224,8 @@ class Wire(RequestHandler):
         if self._current_request is not None:
             bodies.append(self._current_request.content)
         is_working = self.is_busy or bodies or self._waiter is None
-        if self._upgraded or not is_working or not all(body.is_eof() for body in bodies):
+        # TLS as Python speaks it has no half that could be closed: who says it is over has gone.
+        if self._is_tls or self._upgraded or not is_working or not all(body.is_eof() for body in bodies):
             return None
         self._is_half_closed = True
         self._loop.call_later(_HALF_CLOSED_S, self._end_half_closed, (self.serving, 0))

@@ -253,6 +253,7 @@ class ProxyDoor:
             block=head.block,
             peer=visit.wire.client_address,
             server=self._in.server,
+            tls=self._in.server.tls is not None,
         )
         if isinstance(facts, Reason):
             record.method = head.method if head.method.isalpha() else ""

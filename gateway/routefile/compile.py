@@ -21,6 +21,7 @@ from gateway.core.model import (
     HealthRules,
     KeyIdIn,
     Limit,
+    ListenerTls,
     Per,
     PermissionsHeld,
     RefreshRules,
@@ -105,6 +106,7 @@ def server_rules(spec: Server) -> ServerRules:
         head_limits=HeadLimits(
             size_bytes(spec.header_limits.total), size_bytes(spec.header_limits.line), spec.header_limits.lines
         ),
+        tls=ListenerTls(spec.tls.cert, spec.tls.key or "", spec.tls.min_version) if spec.tls is not None else None,
     )
 
 

@@ -137,7 +137,7 @@ class Reading:
                 return unknown_key(str(at[-1]), known)
             case "literal_error":
                 words = [
-                    word.lower() for word in re.findall(r"[a-zA-Z0-9_-]+", error["ctx"]["expected"]) if word != "or"
+                    word.lower() for word in re.findall(r"[a-zA-Z0-9_.-]+", error["ctx"]["expected"]) if word != "or"
                 ]
                 near = get_close_matches(self.document.written.get(loc + at, "").lower(), words, 1, 0.5)
                 hint = f"; did you mean {near[0]}?" if near else ""

@@ -16,7 +16,7 @@ from gateway.routefile.assertion import Assertion
 from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
 from gateway.routefile.login import Login
 from gateway.routefile.rules import Cors, Headers, Route, Stream, Timeouts
-from gateway.routefile.services import Upstream
+from gateway.routefile.services import File, Upstream
 
 
 class Descope(Section):
@@ -88,6 +88,17 @@ class HeaderLimits(Section):
         return self
 
 
+class ServerTls(Section):
+    """The public listener speaks TLS."""
+
+    cert: File
+    """A file with the certificate (PEM) and those up to its authority. Taken up when it changes."""
+    key: File | None = None
+    """A file with its private key (PEM, without password), where that is not in the same file."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
+
+
 class Server(Section):
     """How the gateway is seen from outside."""
 
@@ -101,6 +112,8 @@ class Server(Section):
     """How the session cookies are spelt."""
     header_limits: HeaderLimits = Field(default_factory=HeaderLimits)
     """How large a request's headers may be; larger ones get 431."""
+    tls: ServerTls | None = None
+    """TLS on the public listener. Absent: plain HTTP, for whatever stands in front speaks TLS."""
 
 
 class ForwardAuthDoor(Section):

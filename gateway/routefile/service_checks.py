@@ -2,9 +2,11 @@
 
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
+from urllib.parse import urlsplit
 
 from gateway.assertion_keys import AHEAD_S, UnusableKeys, read_key_file
+from gateway.certificates import ServerCertificate, UnusablePair, now
+from gateway.core.model import ServerRules
 from gateway.routefile import compile as compiled
 from gateway.routefile.assertion import Assertion
 from gateway.routefile.reading import Piece, Reading
@@ -12,7 +14,7 @@ from gateway.routefile.services import Tls, Upstream
 from gateway.routefile.urls import UpstreamAddress, upstream_address
 from gateway.routefile.values import duration_s
 from gateway.routefile.yamlmarks import Loc
-from gateway.upstream_tls import EncryptedKey, tls_context
+from gateway.upstream_tls import tls_context
 
 
 def check_upstream(reading: Reading, piece: Piece[Upstream]) -> None:
@@ -78,36 +80,32 @@ def _tls_faults(tls: Tls) -> Iterator[tuple[str, str]]:
     if tls.key is not None and tls.cert is None:
         yield "key", "a key without its certificate proves nothing; add cert"
         return
-    readable = True
-    for key, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        try:
-            if file is not None:
-                Path(file).read_bytes()
-        except OSError as err:
-            readable = False
-            yield key, f"the file cannot be read: {err.strerror or type(err).__name__}"
-    if not readable:
-        return
-    rules = compiled.tls_rules(tls)
-    if tls.ca is not None:
-        try:
-            ssl.create_default_context(cafile=rules.ca)
-        except ssl.SSLError:
-            yield "ca", "the file has no certificate in the form PEM (-----BEGIN CERTIFICATE-----)"
-            return
-    if tls.cert is None:
-        return
-    where = "cert" if tls.key is None else "key"
     try:
-        tls_context(rules)
-    except EncryptedKey:
-        yield where, "the private key asks for a password, and nobody is there to give it; store it without one"
-    except ssl.SSLError as err:
-        if err.reason == "KEY_VALUES_MISMATCH":
-            yield where, "the private key is not that of the certificate"
-        else:
-            begin = "-----BEGIN CERTIFICATE-----, -----BEGIN PRIVATE KEY-----"
-            yield where, f"certificate and private key are not both there in the form PEM ({begin})"
+        tls_context(compiled.tls_rules(tls))
+    except UnusablePair as err:
+        yield err.key, str(err)
+    except ssl.SSLError:
+        yield "ca", "the file has no certificate in the form PEM (-----BEGIN CERTIFICATE-----)"
+    except OSError as err:
+        yield "ca", f"the file cannot be read: {err.strerror or type(err).__name__}"
+
+
+def check_listener_tls(reading: Reading, rules: ServerRules) -> None:
+    """Tell what is wrong with the certificate of the public listener, and what browsers will have against it."""
+    if rules.tls is None:
+        return
+    for url in rules.public_urls:
+        if urlsplit(url).scheme == "http":
+            sentence = f"{url} is plain, but server.tls encrypts; write https, or leave tls to what stands in front"
+            reading.problem(("server", "public_urls"), sentence)
+    try:
+        certificate = ServerCertificate(rules.tls)
+    except UnusablePair as err:
+        reading.problem(("server", "tls", err.key), str(err))
+        return
+    hosts = [urlsplit(url).hostname or "" for url in rules.public_urls]
+    for sentence in certificate.doubts(hosts, now()):
+        reading.warn(("server", "tls", "cert"), sentence)
 
 
 # --- assertions -----------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ from gateway.routefile.schema import (
 )
 from gateway.routefile.schema import Expectation as ExpectationSpec
 from gateway.routefile.schema import Limit as LimitSpec
-from gateway.routefile.service_checks import check_assertion, check_upstream
+from gateway.routefile.service_checks import check_assertion, check_listener_tls, check_upstream
 from gateway.routefile.services import Upstream as UpstreamSpec
 from gateway.routefile.urls import exact_host
 from gateway.routefile.values import expected, name, request_line
@@ -176,6 +176,8 @@ class WholeFile:
         if piece is None:
             return None
         rules = compiled.server_rules(piece.spec)
+        if piece.is_sure_of("tls", "public_urls"):
+            check_listener_tls(self._reading, rules)
         if piece.is_sure_of("cookies", "public_urls"):
             for key, sentence in server_faults(rules):
                 self._reading.problem(("server", key), sentence)

@@ -1,22 +1,16 @@
 """TLS to upstreams by the route file's rules: whose signature counts, for which name, and who we are."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.core.errors import ConfigError
 from gateway.routefile import parse
+from tests.authority import authority, spelt
 from tests.conftest import LOOPBACK, House, OpenHouse, Recorder, reason_of
 
 ROUTES = """
@@ -31,56 +25,6 @@ server: {public_urls: ["https://app.example.com"]}
 upstreams: {legacy: {url: "https://legacy.internal", tls: %s}}
 routes: [{id: all, match: {path: "/**"}, upstream: legacy}]
 """
-
-
-@dataclass(frozen=True)
-class Authority:
-    """Whoever signs certificates; its own is in `file`."""
-
-    key: ec.EllipticCurvePrivateKey
-    name: x509.Name
-    file: Path
-
-    def issue(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """A certificate for a host or an address, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        try:
-            said: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
-        except ValueError:
-            said = x509.DNSName(name)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        made = _drawn(subject, self.name, key).add_extension(x509.SubjectAlternativeName([said]), critical=False)
-        cert, private = folder / f"{name}.pem", folder / f"{name}.key"
-        cert.write_bytes(made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        private.write_bytes(_spelt(key))
-        return cert, private
-
-
-def _drawn(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-    )
-
-
-def _spelt(key: ec.EllipticCurvePrivateKey, password: bytes = b"") -> bytes:
-    how = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
-
-
-def authority(folder: Path, word: str = "authority") -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, word)])
-    made = _drawn(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    file = folder / f"{word}.pem"
-    file.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    return Authority(key, name, file)
 
 
 @asynccontextmanager
@@ -237,7 +181,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     signer.issue(made, "ours")
     signer.issue(made, "theirs")
     (made / "text.pem").write_text("no certificate")
-    (made / "locked.key").write_bytes(_spelt(signer.key, b"password"))
+    (made / "locked.key").write_bytes(spelt(signer.key, b"password"))
     return made
 
 
