@@ -157,7 +157,16 @@ async def test_nobody_elses_context_is_taken_or_passed_on(built: OpenHouse, rece
     assert seen.values("tracestate") == []
 
 
-@pytest.mark.parametrize("parent", ["nonsense", THEIRS.replace("00-", "ff-", 1), f"{THEIRS},{THEIRS}", "\xe4" * 55])
+@pytest.mark.parametrize(
+    "parent",
+    [
+        "nonsense",
+        THEIRS.replace("00-", "ff-", 1),
+        f"{THEIRS},{THEIRS}",
+        f"{THEIRS}\r\nTraceparent: {THEIRS}",
+        "\xe4" * 55,
+    ],
+)
 async def test_a_context_that_cannot_be_read_begins_a_trace_of_its_own(
     built: OpenHouse, receiver: Receiver, parent: str
 ) -> None:

@@ -69,13 +69,13 @@ def original(asked: RequestFacts, raw_target: bytes, dialect: Dialect, server: S
     names = _NAMES.get(dialect)
     if names is None:  # Envoy: a prefix before the path, and all else as it was
         method, uri, host = asked.method, raw_target.removeprefix(PREFIX.encode()), asked.authority.encode("latin-1")
-        if asked.target.segments[1] != PREFIX.rpartition("/")[2] or uri == raw_target:
+        if uri == raw_target:
             return Reason.BAD_REQUEST
     else:
         said = [_one(asked, name) for name in names]
         # Caddy puts the original query behind its question; it says the same as the header does, and is not read.
         is_asked = asked.target.path == PREFIX and (asked.target.query is None or dialect is Dialect.CADDY)
-        if not is_asked or not all(said):
+        if not is_asked:
             return Reason.BAD_REQUEST
         method, uri, host = said[0].decode("latin-1"), said[1], said[2]
     found = read_host(host)

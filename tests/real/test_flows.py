@@ -308,7 +308,7 @@ async def test_the_sdk_signs_in_and_stays_signed_in_under_rotation(
         assert "sessionJwt" not in signed_in["data"]
         assert JWT not in await kept(page)
         assert front.emulator.count("reuse_detected") == 0
-        assert {cookie["name"] for cookie in await person.cookies()} == {"DS", "DSR"}
+        assert {cookie["name"] for cookie in await person.cookies()} >= {"DS", "DSR"}
         complaints.told.clear()
 
 
@@ -368,5 +368,5 @@ async def test_signing_out_by_the_sdk_signs_out_of_the_gateway(
 
         assert answer is True
         assert "/.auth/login" in page.url
-        assert await person.cookies() == []
+        assert {cookie["name"] for cookie in await person.cookies()}.isdisjoint({"DS", "DSR"})
         complaints.told.clear()
