@@ -32,6 +32,7 @@ from gateway.idp import IdentityProvider
 from gateway.keyring import Keyring
 from gateway.places import Place
 from gateway.pool import Pool
+from gateway.reload import needs_restart
 from gateway.rests import Rests
 from gateway.routefile import Config
 from gateway.sessions import SessionRules, Sessions
@@ -103,12 +104,26 @@ class Gateway:
         metrics.token_cache.read_from(("hit",), lambda: verifier.hits)
         metrics.token_cache.read_from(("miss",), lambda: verifier.misses)
         self.upstreams = Upstreams(self.clock, self.tasks)
-        self.gate = Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
-        self.streams = Streams(self.gate, metrics, self.clock)
         self.certificate = server_certificate(config.server.tls) if config.server.tls is not None else None
+        self.assertion_keys: AssertionKeys | None = None
+        self._allowances, self._sign_in_allowances = Allowances(), Allowances(capacity=20_000)
+        self._holds = Holds(self.clock)
+        self._listener: Listener | None = None
+        self.gate = self._gate(config)
+        self.streams = Streams(self.gate, metrics, self.clock)
+        self.door = self._door(config)
+
+    def _gate(self, config: Config) -> Gate:
+        return Gate(config.table, config.server, self.sessions, self._allowances, self.clock)
+
+    def _door(self, config: Config) -> ProxyDoor:
+        """What follows from a route file; all that outlives it is shared with the door before."""
+        metrics = self.metrics
         # Nobody needs keys where no upstream gets assertions, and then none are published.
         asserted = any(upstream.assertion for upstream in config.upstreams)
-        keys = self.assertion_keys = AssertionKeys(config.assertion, self.clock) if asserted else None
+        if asserted and self.assertion_keys is None:
+            self.assertion_keys = AssertionKeys(config.assertion, self.clock)
+        keys = self.assertion_keys if asserted else None
         flows = FlowSetting(
             config.tokens.project_id,
             config.static_url,
@@ -124,6 +139,7 @@ class Gateway:
                 self.tasks,
                 self.clock,
                 flows=flows,
+                allowances=self._sign_in_allowances,
                 keys=keys,
                 renews_by_redirect=config.forward_auth is not None,
             ),
@@ -131,9 +147,9 @@ class Gateway:
             sessions=self.sessions,
             upstreams=self.upstreams,
             streams=self.streams,
-            holds=Holds(self.clock),
+            holds=self._holds,
             assertions=Assertions(config.assertion, keys, self.clock) if keys is not None else None,
-            traces=traces,
+            traces=self._traces,
             server=config.server,
             project_id=config.tokens.project_id,
             login_url=config.login.url,
@@ -143,7 +159,44 @@ class Gateway:
             clock=self.clock,
             is_draining=lambda: self._draining,
         )
-        self.door = ProxyDoor(inside)
+        return ProxyDoor(inside)
+
+    def take_up(self, config: Config) -> None:
+        """Serve by another route file from now on; raises ConfigError, and changes nothing, where that needs a restart.
+
+        Requests under way are finished by the one that they came to; streams are judged by this one when their next
+        look is due.
+        """
+        found = needs_restart(self.config, config)
+        if found:
+            raise ConfigError(tuple(f"{key} has changed, and is read at start alone; restart for it" for key in found))
+        had_keys, before = self.assertion_keys is not None, (self.gate, self.config)
+        self.gate = self._gate(config)
+        try:
+            door = self._door(config)
+        except ConfigError:
+            self.gate = before[0]
+            raise
+        self.config = config
+        self.streams.gate = self.gate
+        self.door = door
+        if self._listener is not None:
+            self._listener.door = door
+        for upstream in before[1].upstreams:
+            self.metrics.forget_upstream(upstream.name)
+        self._serve_upstreams()
+        if not had_keys:
+            self._watch_assertion_keys()
+        for warning in config.warnings:
+            log.warning(warning)
+
+    def _serve_upstreams(self) -> None:
+        for pool in self.upstreams.serve(self.config.upstreams):
+            _watch(self.metrics, pool)
+
+    def _watch_assertion_keys(self) -> None:
+        if self.assertion_keys is not None and self.config.assertion.key_file:
+            self.tasks.start(self.assertion_keys.keep_watch(), "watch the file of assertion keys")
 
     @property
     def is_ready(self) -> bool:
@@ -157,16 +210,15 @@ class Gateway:
         self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
         self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
         self.tasks.start(self.streams.keep_watch(), "watch over open streams")
-        if self.assertion_keys is not None and self.config.assertion.key_file:
-            self.tasks.start(self.assertion_keys.keep_watch(), "watch the file of assertion keys")
+        self._watch_assertion_keys()
         certificate = self.certificate
         if certificate is not None:
             self.metrics.certificate_expiry.set_function(certificate.expires_s)
             self.tasks.start(certificate.keep_watch(), "watch the files of the certificate")
-        for pool in self.upstreams.start(self.config.upstreams):
-            _watch(self.metrics, pool)
+        self._serve_upstreams()
         context = self.certificate.context if self.certificate is not None else None
-        public = await self._listen(Listener(self.door, self.config.server.head_limits), listen, context)
+        self._listener = Listener(self.door, self.config.server.head_limits)
+        public = await self._listen(self._listener, listen, context)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
         self.tasks.start(self._self_test(), "self-test")
         log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)
@@ -219,7 +271,8 @@ class Gateway:
                 return web.Response(text="alive\n")
             case "/readyz":
                 why = "ready" if self.is_ready else ("stopping" if self._stopping else "no signing keys yet")
-                return web.Response(text=f"{why}\n", status=200 if self.is_ready else 503)
+                text = f"{why}\nroute file {self.config.version}\n"
+                return web.Response(text=text, status=200 if self.is_ready else 503)
             case "/metrics":
                 body = generate_latest(self.metrics.registry)
                 return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

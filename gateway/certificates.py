@@ -14,6 +14,7 @@ from cryptography import x509
 
 from gateway.core.errors import ConfigError
 from gateway.core.model import ListenerTls
+from gateway.files import Mark, mark
 from gateway.telemetry import log
 
 LOOK_EVERY_S = 15.0
@@ -97,10 +98,10 @@ class ServerCertificate:
 
     def look(self) -> None:
         """Take the certificate up if its files have changed; a pair that is not fit is told once and left alone."""
-        mark = self._mark()
-        if mark == self._seen:
+        found = self._mark()
+        if found == self._seen:
             return
-        self._seen = mark
+        self._seen = found
         try:
             # Tried out on another one first: half a change must not spoil what serves.
             _context(self._rules)
@@ -111,9 +112,8 @@ class ServerCertificate:
         else:
             log.info("certificate taken up", file=self._rules.cert, expires=self.expires.isoformat())
 
-    def _mark(self) -> tuple[tuple[int, ...], ...]:
-        """Whether the files are still the same ones; links are followed, for a cluster swaps links."""
-        return tuple(_mark_of(file) for file in (self._rules.cert, self._rules.key) if file)
+    def _mark(self) -> Mark:
+        return mark(file for file in (self._rules.cert, self._rules.key) if file)
 
     def _read(self) -> x509.Certificate:
         try:
@@ -140,14 +140,6 @@ def _context(rules: ListenerTls) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     load(context, rules.cert, rules.key)
     return context
-
-
-def _mark_of(file: str) -> tuple[int, ...]:
-    try:
-        found = Path(file).stat()
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _names(certificate: x509.Certificate) -> set[str]:

@@ -75,7 +75,7 @@ def serve(config: str | None, listen: str | None, admin: str | None) -> None:
     check_free(settings.listen, "--listen")
     check_free(settings.admin, "--admin")
     traces = _traces() if settings.traces == "otlp" else None
-    run(_serve(compiled, settings, traces))
+    run(_serve(compiled, settings.config, settings, traces))
 
 
 def _traces() -> "Traces":
@@ -93,13 +93,17 @@ def _traces() -> "Traces":
         raise ConfigError((f"a variable of OpenTelemetry makes no sense: {err}",)) from None
 
 
-async def _serve(config: "Config", settings: Settings, traces: "Traces | None") -> None:
+async def _serve(config: "Config", path: Path, settings: Settings, traces: "Traces | None") -> None:
     from gateway.app import Gateway
+    from gateway.reload import Reloader
     from gateway.telemetry import set_up_logging
 
     signals = Signals()
     set_up_logging(settings.log)
     gateway = Gateway(config, log_form=settings.log, traces=traces)
+    reloader = Reloader(path, os.environ, config, gateway.take_up, gateway.metrics)
+    signals.on_hangup(reloader.tell)
+    gateway.tasks.start(reloader.keep_watch(), "watch the route file")
     async with started(gateway, settings.listen, settings.admin, "--listen"):
         await signals.told()
 

@@ -4,6 +4,7 @@ A check takes no place from requests and carries nothing of anybody: no credenti
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from gateway.connection import Connection
 from gateway.core.errors import UpstreamError
@@ -25,10 +26,10 @@ class Checks:
             f"Host: {upstream.authority}\r\nUser-Agent: gateway-check\r\nConnection: close\r\n\r\n"
         ).encode("ascii")
 
-    def start(self, tasks: Tasks) -> None:
-        """Ask every target now, and every `interval` from then on."""
-        for place in self._pool.places.balance.members:
-            tasks.start(self._keep_asking(place), "check the health of a target")
+    def start(self, tasks: Tasks) -> Sequence[asyncio.Task[None]]:
+        """Ask every target now, and every `interval` from then on, until the tasks are cancelled."""
+        places = self._pool.places.balance.members
+        return [tasks.spawn(self._keep_asking(place), "check the health of a target") for place in places]
 
     async def _keep_asking(self, place: Place) -> None:
         rules, differing = self._rules, 0

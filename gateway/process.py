@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,6 +62,11 @@ class Signals:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._told.set)
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
+
+    @staticmethod
+    def on_hangup(told: Callable[[], None]) -> None:
+        """Have SIGHUP call this, which would end the process otherwise."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told)
 
     async def told(self) -> None:
         """Wait until the process was told to end."""

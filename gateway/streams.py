@@ -56,10 +56,10 @@ class Stream:
 
 
 class Streams:
-    """All streams that are open. `keep_watch` runs as long as the gateway."""
+    """All streams that are open. `keep_watch` runs as long as the gateway. gate: by whose table they are judged."""
 
     def __init__(self, gate: Gate, metrics: Metrics, clock: Clock) -> None:
-        self._gate = gate
+        self.gate = gate
         self._metrics = metrics
         self._clock = clock
         self._open: set[Stream] = set()
@@ -76,7 +76,7 @@ class Streams:
 
     def open(self, kind: str, facts: RequestFacts, admit: Admit) -> Stream:
         """A stream begins. kind: "websocket" or "sse". It has to be closed, however it ends."""
-        chain = self._gate.follow(facts, admit)
+        chain = self.gate.follow(facts, admit)
         # No header is asked for again, and a cookie or a query need not stay in memory for hours.
         slim = replace(facts, target=replace(facts.target, query=None), headers=(), named={}, kept=Kept())
         stream = Stream(self, kind, slim, replace(admit, token="", set_cookies=None), self._clock.mono_s())
@@ -103,7 +103,7 @@ class Streams:
         self._metrics.streams_ended.labels(stream.kind, stream.reason or CLOSED).inc()
         chain, stream.chain = stream.chain, None
         if chain is not None:
-            self._gate.leave(chain)
+            self.gate.leave(chain)
         if stream.ending is not None:
             stream.ending.close()
         if len(self._due) > 2 * len(self._open) + _MOST_DEAD:
@@ -144,7 +144,7 @@ class Streams:
 
     def _judged(self, stream: Stream, now_s: float) -> None:
         chain = stream.chain
-        decision = self._gate.judge_again(stream.facts, chain.identity if chain is not None else None, stream.admit)
+        decision = self.gate.judge_again(stream.facts, chain.identity if chain is not None else None, stream.admit)
         if isinstance(decision, Refuse):
             self._end(stream, decision.reason)
             return

@@ -32,6 +32,10 @@ class Counts(Collector):
         """Somebody else counts; ask there."""
         self._elsewhere[labels] = count
 
+    def forget(self, label: str) -> None:
+        """What is counted elsewhere under this first label counts no more."""
+        self._elsewhere = {labels: count for labels, count in self._elsewhere.items() if labels[0] != label}
+
     def collect(self) -> Iterable[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._help, labels=self._labelnames)
         read = {labels: count() for labels, count in self._elsewhere.items()}
@@ -53,6 +57,10 @@ class Levels(Collector):
     def read_from(self, labels: tuple[str, ...], level: Callable[[], int]) -> None:
         """Ask there."""
         self._levels[labels] = level
+
+    def forget(self, label: str) -> None:
+        """Ask nobody any more for what has this first label."""
+        self._levels = {labels: level for labels, level in self._levels.items() if labels[0] != label}
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily(self._name, self._help, labels=self._labelnames)

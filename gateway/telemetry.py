@@ -133,6 +133,16 @@ class Metrics:
         self.build = Gauge("gateway_build_info", "The version that runs.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
 
+    def forget_upstream(self, name: str) -> None:
+        """Nobody asks any more how an upstream of this name stands."""
+        for family in (
+            self.upstream_connections,
+            self.upstream_waiting,
+            self.upstream_healthy,
+            self.upstream_retries,
+        ):
+            family.forget(name)
+
     def count(self, record: Record) -> None:
         """Count one request."""
         route = record.route or "none"

@@ -4,8 +4,9 @@ The client's side is told through `ClientSide`, so that nothing here knows who r
 has begun, a broken upstream ends the client's connection, so that nobody takes half for whole.
 """
 
+import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 
 from gateway.bodies import RequestBody
 from gateway.clientside import BodyTooLarge, BrokenOff, ClientSide, Relayed
@@ -34,6 +35,7 @@ class Upstreams:
         self.deadlines = Deadlines()
         self.outbox = Outbox()
         self._pools: dict[Upstream, Pool] = {}
+        self._checks: dict[Upstream, Sequence[asyncio.Task[None]]] = {}
 
     def exchange(
         self,
@@ -50,16 +52,33 @@ class Upstreams:
         head = request_head(method, path, lines, client, is_upgrade=is_upgrade)
         return Exchange(self, admit, pool, client, method=method, request=head, is_upgrade=is_upgrade)
 
-    def start(self, upstreams: Iterable[Upstream]) -> tuple[Pool, ...]:
-        """Make the pools before anybody asks for them, so that active checks and metrics begin at once."""
-        return tuple(map(self.pool, upstreams))
+    def serve(self, upstreams: Iterable[Upstream]) -> tuple[Pool, ...]:
+        """Have pools for these and no others, in their order, and check their health from now on.
+
+        One that was here before and has not changed keeps its connections; the others end with their last exchange.
+        """
+        before, self._pools = self._pools, {}
+        for upstream in upstreams:
+            kept = before.pop(upstream, None)
+            self._pools[upstream] = kept or self._begun(upstream)
+        for upstream, pool in before.items():
+            for check in self._checks.pop(upstream, ()):
+                check.cancel()
+            pool.close()
+        return tuple(self._pools.values())
+
+    def _begun(self, upstream: Upstream) -> Pool:
+        pool = Pool(upstream, self._clock)
+        if upstream.health is not None:
+            self._checks[upstream] = Checks(pool, upstream.health).start(self.tasks)
+        return pool
 
     def pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
         if pool is None:
-            pool = self._pools[upstream] = Pool(upstream, self._clock)
-            if upstream.health is not None:
-                Checks(pool, upstream.health).start(self.tasks)
+            # A request that was judged by a table of before: nothing of its pool is kept.
+            pool = Pool(upstream, self._clock)
+            pool.close()
         return pool
 
     def close(self) -> None:

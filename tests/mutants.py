@@ -3158,6 +3158,57 @@ headers that came once are kept
 - if self._seen.again(rest) and
 + if
 
+## reload.py
+@ tests/test_reload.py
+
+what needs a restart is taken up half
+- if before != after]
++ if False]
+
+a file that is being written is read
+- (found != self._seen and lies_still)
++ found != self._seen
+
+a file that says the same is taken up
+- if asked or config.version != self._serving:
+-                 self._take_up(config)
++ self._take_up(config)
+
+a bad file is success
+- self._metrics.reload_success.set(0)
++ pass
+
+## app.py
+@ tests/test_reload.py
+
+connections go on to the door before
+- self._listener.door = door
++ pass
+
+streams are judged by the table before
+- self.streams.gate = self.gate
++ pass
+
+a reload forgets what limits have counted
+- return Gate(config.table, config.server, self.sessions, self._allowances, self.clock)
++ return Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
+
+## upstream.py
+@ tests/test_reload.py
+
+a reload ends every connection
+- kept = before.pop(upstream, None)
++ kept = None
+
+what serves no more keeps its connections
+-             pool.close()
+-         return tuple(self._pools.values())
++         return tuple(self._pools.values())
+
+what serves no more is asked how it is
+- check.cancel()
++ pass
+
 ## certificates.py
 @ tests/test_listener_tls.py
 
@@ -3167,11 +3218,11 @@ half a renewal is taken up
 + load(self.context
 
 a renewed certificate waits for a restart
-- if mark == self._seen:
+- if found == self._seen:
 + if True:
 
 a certificate is told of without end
-- self._seen = mark
+- self._seen = found
 -         try:
 + try:
 

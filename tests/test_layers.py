@@ -37,7 +37,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
-    ("clock", "tasks", "settings", "steps"),
+    ("clock", "tasks", "settings", "steps", "files"),
     ("tallies", "telemetry", "assertion_keys"),
     ("traces", "certificates", "upstream_tls"),
     (
@@ -132,7 +132,8 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/verify",
         "doors/proxy",
     ),
-    ("explain", "reports", "app", "process"),
+    ("explain", "reports", "reload"),
+    ("app", "process"),
     ("cli_local", "cli", "__main__"),
 )
 # What plays the world around the gateway: it imports nothing of the gateway, and only the command line starts it.

@@ -91,12 +91,12 @@ class Wire(RequestHandler):
     """
 
     __slots__ = (
-        "_door",
         "_ended_s",
         "_held",
         "_is_between",
         "_is_half_closed",
         "_is_tls",
+        "_listener",
         "_outbox",
         "_reader",
         "_underway",
@@ -106,11 +106,9 @@ class Wire(RequestHandler):
         "serving",
     )
 
-    def __init__(
-        self, server: "Listener", loop: asyncio.AbstractEventLoop, door: Door, reader: Reader, outbox: Outbox
-    ) -> None:
+    def __init__(self, listener: "Listener", loop: asyncio.AbstractEventLoop, reader: Reader, outbox: Outbox) -> None:
         super().__init__(
-            server,
+            listener,
             loop=loop,
             keepalive_timeout=_KEEP_ALIVE_S,
             access_log=None,  # type: ignore[arg-type]  # documented as optional, typed otherwise
@@ -120,7 +118,7 @@ class Wire(RequestHandler):
             lingering_time=_LINGER_S,
             auto_decompress=False,
         )
-        self._door = door
+        self._listener = listener
         self._reader = reader
         self.limits = reader.limits
         self._outbox = outbox
@@ -163,7 +161,7 @@ class Wire(RequestHandler):
             return False
         self.is_busy = True
         self._request_count += 1
-        underway = self._door.at_once(head, self)
+        underway = self._listener.door.at_once(head, self)
         if self.is_busy:
             self._underway = self.serving = underway
         return True
@@ -260,7 +258,7 @@ class Wire(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         too_large = isinstance(exc, LineTooLong) or "many headers" in str(message).lower()
-        self._door.unreadable(cast(Request, request), too_large)
+        self._listener.door.unreadable(cast(Request, request), too_large)
         return Written(keep_alive=False)
 
     def close(self) -> None:
@@ -285,13 +283,19 @@ class Wire(RequestHandler):
 
 
 class Listener(web.Server):
-    """The low-level server of the public listener. A client that goes away ends the work for it."""
+    """The low-level server of the public listener. A client that goes away ends the work for it.
+
+    door: may be replaced; requests under way stay with the one that they came to.
+    """
 
     def __init__(self, door: Door, limits: HeadLimits) -> None:
-        super().__init__(door.serve, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
-        self._door = door
+        super().__init__(self._serve, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
+        self.door = door
         self._reader = Reader(limits)
         self._outbox = Outbox()
+
+    async def _serve(self, request: Request) -> web.StreamResponse:
+        return await self.door.serve(request)
 
     def _request(
         self,
@@ -304,4 +308,4 @@ class Listener(web.Server):
         return Request(message, payload, protocol, writer, task, self._loop)
 
     def __call__(self) -> RequestHandler:
-        return Wire(self, self._loop, self._door, self._reader, self._outbox)
+        return Wire(self, self._loop, self._reader, self._outbox)

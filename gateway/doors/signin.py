@@ -52,16 +52,17 @@ class SignIn:
         clock: Clock,
         *,
         flows: FlowSetting,
+        allowances: Allowances,
         keys: AssertionKeys | None = None,
         renews_by_redirect: bool = False,
     ) -> None:
-        """keys: those of assertions, None where no upstream gets any.
+        """allowances: how often a client may try. keys: those of assertions, None where no upstream gets any.
 
         renews_by_redirect: whether `/.auth/renew` is there, for proxies that cannot carry renewed cookies.
         """
         self._server = server
         self.look = look_of(login)
-        desk = Desk(sessions, login, server, tasks, clock, Allowances(capacity=20_000), self.look)
+        desk = Desk(sessions, login, server, tasks, clock, allowances, self.look)
         self._endpoints: dict[str, dict[str, Endpoint]] = {
             "style.css": {"GET": _file(b"text/css", self.look.style)},
             "wait.js": {"GET": _file(b"text/javascript", (_FOLDER / "wait.js").read_bytes())},

@@ -6,6 +6,8 @@ piece (`reading` with the models), what pieces mean together (`checks`), and the
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from gateway.core.errors import ConfigError
@@ -51,4 +53,4 @@ def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
         reading.problem((), "a route file is a mapping that begins with `version: 1`; this text is none")
     if reading.problems or config is None:
         raise ConfigError(told(reading.problems, name))
-    return config
+    return replace(config, version=sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12])

@@ -43,7 +43,8 @@ class Expectation:
 class Config:
     """Everything that a route file says. warnings: sentences that begin with "file:line:column: ".
 
-    static_url: where the screens of flows lie, without trailing slash.
+    static_url: where the screens of flows lie, without trailing slash. version: twelve hexadecimal digits of the text's
+    SHA-256, by which one file is told from another.
     """
 
     tokens: TokenRules
@@ -61,3 +62,4 @@ class Config:
     warnings: tuple[str, ...] = ()
     static_url: str = DESCOPE_STATIC_URL
     forward_auth: ForwardAuth | None = None
+    version: str = ""
