@@ -19,6 +19,16 @@ RUN cp -R gateway "$(/opt/gateway/bin/python -c 'import sysconfig; print(sysconf
  && /opt/gateway/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/gateway/lib
 
 FROM ${BASE}
+ARG BASE
+ARG VERSION=0.1.0
+# The commit it was built from.
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="gateway" \
+      org.opencontainers.image.description="Descope sessions in front of services that know nothing about sign-in" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
 # Nothing is ever installed here, so nothing that installs is needed; whoever gets in shall not find it.
 RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/site-packages/setuptools* \
       /usr/local/lib/python3*/site-packages/wheel* /usr/local/lib/python3*/ensurepip /usr/local/bin/pip* \

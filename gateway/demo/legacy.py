@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from html import escape
 from io import BytesIO
-from socket import SHUT_RDWR, socket
+from pathlib import Path
+from socket import AF_UNIX, SHUT_RDWR, socket
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
@@ -27,22 +28,24 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Legacy:
-    """The service in a thread of its own, on loopback.
+    """The service in a thread of its own, on loopback or on a Unix socket; nobody else's machine reaches either.
 
-    port: 0 for any that is free; OSError where it cannot be had. sign_out: where the home page's button posts to, ""
-    for no button.
+    place: a port, 0 for any that is free, or the path of a Unix socket; OSError where it cannot be had. sign_out: where
+    the home page's button posts to, "" for no button.
     """
 
-    def __init__(self, port: int = 0, *, sign_out: str = "") -> None:
+    def __init__(self, place: int | str = 0, *, sign_out: str = "") -> None:
         self._stopping = threading.Event()
         self._sign_out = sign_out
-        self._server = _Server(("127.0.0.1", port), _Connection)
+        self._server = _Server(("127.0.0.1", place), _Connection) if isinstance(place, int) else _UnixServer(place)
         self._server.set_app(self._serve)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="legacy", daemon=True)
 
     @property
     def url(self) -> str:
-        """Where it listens, without trailing slash."""
+        """Where it listens, as route files write it: no slash at its end."""
+        if isinstance(self._server, _UnixServer):
+            return f"unix:{self._server.path}"
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> str:
@@ -162,6 +165,32 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever hung up is no news."""
+
+
+class _UnixServer(_Server):
+    """The same on a Unix socket, which whoever may write to its folder's group may reach."""
+
+    address_family = AF_UNIX
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        # Left behind by a run that was killed; whoever listens there still is not asked, for it is ours alone.
+        Path(path).unlink(missing_ok=True)
+        super().__init__(("", 0), _Connection)
+
+    def server_bind(self) -> None:
+        self.socket.bind(self.path)
+        Path(self.path).chmod(0o660)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+
+    def get_request(self) -> tuple[socket, Any]:
+        connection, _ = self.socket.accept()
+        return connection, ("127.0.0.1", 0)  # Unix clients have no address, and WSGI wants one
+
+    def server_close(self) -> None:
+        super().server_close()
+        Path(self.path).unlink(missing_ok=True)
 
 
 class _Connection(WSGIRequestHandler):
