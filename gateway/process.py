@@ -119,15 +119,21 @@ def loaded(path: Path, environment: Mapping[str, str]) -> "Config":
 
 @contextlib.asynccontextmanager
 async def started(gateway: "Gateway", listen: Listen, admin: Listen, option: str) -> AsyncIterator[None]:
-    """A gateway that listens for as long as the context lasts."""
+    """A gateway that listens for as long as the context lasts; whoever supervises the process hears of it."""
+    from gateway import bypass
     from gateway.app import Address
+    from gateway.notify import Supervisor
 
+    supervisor = Supervisor(os.environ, os.getpid())
     try:
-        await gateway.start(Address(*listen), Address(*admin))
+        public, _ = await gateway.start(Address(*listen), Address(*admin))
     except OSError as err:
         await gateway.stop()
         raise ConfigError((unusable(listen, option, err),)) from None
+    gateway.tasks.start(supervisor.keep_told(lambda: gateway.is_ready), "tell the supervisor")
+    gateway.tasks.start(bypass.warn(gateway.config.upstreams, {public.port}), "look for ways past the gateway")
     try:
         yield
     finally:
+        supervisor.stopping()
         await gateway.stop()

@@ -4129,6 +4129,32 @@ old 503s hold everybody
 a hold is as long as it likes
 - min(retry_after_s, LONGEST_S)
 + retry_after_s
+
+## bypass.py
+@ tests/test_bypass.py
+
+a service beside the gateway is not looked for
+- if await _answers(other, port):
++ if False:
+
+every service is taken for one on loopback
+- return host == "localhost" or host.endswith(".localhost")
++ return True
+
+loopback counts as an address that others reach
+- for address in dict.fromkeys(found) if not is_loopback(address)]
++ for address in dict.fromkeys(found)]
+
+## notify.py
+@ tests/test_notify.py
+
+the supervisor is told too early that the gateway is ready
+- if not is_ready():
++ if False:
+
+another process's watchdog is fed
+- environment.get("WATCHDOG_PID") in (None, "", str(pid))
++ True
 """
 
 # What the tests are called in the table.

@@ -37,7 +37,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
-    ("clock", "tasks", "settings", "steps", "files"),
+    ("clock", "tasks", "settings", "steps", "files", "notify"),
     ("tallies", "telemetry", "assertion_keys"),
     ("traces", "certificates", "upstream_tls"),
     (
@@ -132,7 +132,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/verify",
         "doors/proxy",
     ),
-    ("explain", "reports", "reload"),
+    ("bypass", "explain", "reports", "reload"),
     ("app", "process"),
     ("cli_local", "cli", "__main__"),
 )
