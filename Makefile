@@ -100,7 +100,8 @@ deploy-tools: .deploy/.made  ## install what looks over the files under deploy/:
 .PHONY: image
 image:  ## build the container image "gateway" with podman or docker; BASE=... for another base, IMAGE=... for another name
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory component; fi
-	"$$(command -v podman || command -v docker)" build $(if $(BASE),--build-arg BASE=$(BASE)) \
+	@if command -v podman >/dev/null; then engine='podman build --format docker'; else engine='docker build'; fi; \
+	set -x; $$engine $(if $(BASE),--build-arg BASE=$(BASE)) \
 	    --build-arg REVISION="$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" -t $(or $(IMAGE),gateway) .
 
 .PHONY: lock

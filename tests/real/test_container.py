@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from gateway import __version__
 from tests.conftest import ROOT
+from tests.real.browser import free_port, without
 from tests.real.containers import BASE, IMAGE, MANIFESTS, POD, Pod, built, environment, playing, rendered, run, status
 
 pytestmark = pytest.mark.timeout(500)  # the first run on a machine makes the base image
@@ -206,3 +207,65 @@ async def test_every_module_in_the_image_is_byte_compiled(image: str) -> None:
     sources, compiled = _in_image(script).stdout.split()
 
     assert int(sources) == int(compiled) > 100
+
+
+# --- compose ----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def composed(folder: Path) -> AsyncIterator[tuple[int, str]]:
+    """The project of deploy/compose, brought up by Docker's compose on podman: where it is published, and its name."""
+    program = shutil.which("docker-compose") or without("docker-compose is not installed")
+    engine = folder / "engine"
+    port, project = free_port(), f"gateway-test-{free_port()}"
+    compose = (program, "-p", project, "-f", str(ROOT / "deploy" / "compose" / "compose.yaml"))
+    settings = {**environment(), "GATEWAY_PORT": str(port), "DOCKER_HOST": f"unix://{engine}"}
+    settings.pop("DESCOPE_PROJECT_ID", None)
+    service = await asyncio.create_subprocess_exec(
+        "podman", "system", "service", "--time=0", f"unix://{engine}", env=settings, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        while not engine.exists():
+            await asyncio.sleep(0.02)
+        process = await asyncio.create_subprocess_exec(
+            *(*compose, "up", "--detach", "--no-build"),
+            env=settings,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), 120)
+        assert process.returncode == 0, said.decode()[-3000:]
+        yield port, project
+    finally:
+        # Not `down`: podman 4.3 removes nothing whose network others share, and compose does not know the order.
+        for command in ("rm --force --ignore --depend --time=0", "network rm --force"):
+            name = f"{project}_gateway_1" if command.startswith("rm") else f"{project}_default"
+            await asyncio.to_thread(run, "podman", *command.split(), name)
+        service.terminate()
+        await service.wait()
+
+
+async def test_compose_brings_up_all_three_and_only_the_gateway_is_reached(image: str, tmp_path: Path) -> None:
+    async with composed(tmp_path) as (port, project), aiohttp.ClientSession() as http:
+        site = f"http://localhost:{port}"
+        told = {"login_id": "ada@example.com", "password": "ada-demo-password"}
+        answer = 0
+        for _ in range(200):
+            with suppress(aiohttp.ClientError):
+                async with http.post(f"{site}/.auth/password/signin", json=told, headers={"Origin": site}) as reply:
+                    answer = reply.status
+            if answer == 200:
+                break
+            await asyncio.sleep(0.1)
+        async with http.get(f"{site}/admin/x") as admitted:
+            shown = await admitted.json(content_type=None)
+        async with aiohttp.ClientSession() as nobody, nobody.get(f"{site}/admin/x") as refused:
+            pass
+        about = json.loads(run("podman", "inspect", f"{project}_gateway_1"))[0]
+        (network,) = about["NetworkSettings"]["Networks"].values()
+        beside = [await status(Pod(network["IPAddress"]), other, "/static/site.css") for other in (8080, 9000, 8200)]
+
+        assert (admitted.status, shown["headers"]["X-Auth-Roles"]) == (200, "admin,user")
+        assert refused.status == 401
+        assert beside == [200, None, None]
+        assert about["HostConfig"]["ReadonlyRootfs"] is True
