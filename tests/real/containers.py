@@ -103,6 +103,7 @@ def built() -> str:
     arguments = {"BASE": BASE, "REVISION": "0123abc"}
     options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
     run("buildah", "build", "--isolation=chroot", "--pull=never", "--format=docker", *options, "-t", IMAGE, ".")
+    run("podman", "image", "prune", "--force")  # what earlier runs built
     return IMAGE
 
 
