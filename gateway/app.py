@@ -16,6 +16,7 @@ from aiohttp import http_parser, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.assertion_keys import AssertionKeys, Assertions
+from gateway.audit import Audit, Who
 from gateway.certificates import server_certificate
 from gateway.clock import Clock, SystemClock
 from gateway.core import tokens
@@ -38,7 +39,7 @@ from gateway.routefile import Config
 from gateway.sessions import SessionRules, Sessions
 from gateway.streams import Streams
 from gateway.tasks import Tasks
-from gateway.telemetry import Metrics, RequestLog, log
+from gateway.telemetry import Metrics, Record, RequestLog, log
 from gateway.upstream import Upstreams
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Gateway:
         self.tasks = Tasks()
         self.request_log = RequestLog(log_form, log_stream or sys.stdout, self.clock.now_s)
         self._traces = traces
+        lost = self.metrics.audit_lost
+        self.audit = Audit(config.audit, log_stream or sys.stdout, self.clock.now_s, lost.inc) if config.audit else None
         self._draining = False
         self._stopping = False
         self._runners: list[web.ServerRunner] = []
@@ -98,7 +101,7 @@ class Gateway:
             rests=rests,
             tasks=self.tasks,
             clock=self.clock,
-            observe=_observer(metrics),
+            observe=_observer(metrics, self.audit),
         )
         verifier = self.sessions.verifier
         metrics.token_cache.read_from(("hit",), lambda: verifier.hits)
@@ -150,6 +153,8 @@ class Gateway:
             holds=self._holds,
             assertions=Assertions(config.assertion, keys, self.clock) if keys is not None else None,
             traces=self._traces,
+            noted=self._noted,
+            is_audited=self.audit is not None,
             server=config.server,
             project_id=config.tokens.project_id,
             login_url=config.login.url,
@@ -259,6 +264,8 @@ class Gateway:
         await self.tasks.close()
         await self.idp.close()
         self.request_log.flush()
+        if self.audit is not None:
+            self.audit.close()
         if self._traces is not None:
             await asyncio.to_thread(self._traces.stop)
         log.info("stopped")
@@ -279,6 +286,11 @@ class Gateway:
             case _:
                 return web.Response(status=404, text="not found\n")
 
+    def _noted(self, record: Record) -> None:
+        """A request that was not simply admitted is over."""
+        if record.outcome in ("refused", "failed") and self.audit is not None:
+            self.audit.refused(record)
+
     def _warn_of_emulator(self) -> None:
         log.warning(
             "DESCOPE IS AN EMULATOR: anybody can sign in as anybody. For a developer's machine only.",
@@ -286,11 +298,14 @@ class Gateway:
         )
 
 
-def _observer(metrics: Metrics) -> Callable[[str, str], None]:
+def _observer(metrics: Metrics, audit: Audit | None) -> Callable[[str, str, Who], None]:
     counters = {"refresh": metrics.refreshes, "exchange": metrics.key_exchanges}
 
-    def observe(event: str, outcome: str) -> None:
-        counters[event].labels(outcome).inc()
+    def observe(event: str, outcome: str, who: Who) -> None:
+        if event in counters:
+            counters[event].labels(outcome).inc()
+        if audit is not None:
+            audit.told(event, outcome, who)
 
     return observe
 

@@ -187,7 +187,8 @@ class Gate:
             standings += later
             refused = _over(later, route)
             if refused is not None:
-                decision = replace(refused, set_cookies=decision.set_cookies)
+                subject = decision.identity.subject if decision.identity is not None else ""
+                decision = replace(refused, set_cookies=decision.set_cookies, subject=subject)
         return Verdict(decision, standings, route)
 
     async def _with_person(self, admit: Admit, found: Credentials) -> Admit:
@@ -216,7 +217,8 @@ class Gate:
         if isinstance(decision, Admit):
             return replace(decision, set_cookies=caller.set_cookies) if caller.set_cookies else decision
         wait_s = max(whole_seconds(caller.wait_ns), 1) if caller.wait_ns and decision.reason is caller.who else None
-        return replace(decision, retry_after_s=wait_s, set_cookies=caller.set_cookies)
+        subject = caller.who.subject if isinstance(caller.who, Identity) else ""
+        return replace(decision, retry_after_s=wait_s, set_cookies=caller.set_cookies, subject=subject)
 
     def _take(self, facts: RequestFacts, route: Route, admit: Admit | None) -> tuple[Standing, ...]:
         """Spend of the limits per client (before anybody is known), or of those per identity (for the admitted)."""

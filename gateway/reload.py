@@ -29,6 +29,7 @@ def needs_restart(old: Config, new: Config) -> list[str]:
             (old.assertion.key_file, old.assertion.rotate_s),
             (new.assertion.key_file, new.assertion.rotate_s),
         ),
+        "audit": (old.audit, new.audit),
         "shutdown": (old.shutdown, new.shutdown),
     }
     return [key for key, (before, after) in pairs.items() if before != after]

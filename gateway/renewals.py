@@ -69,7 +69,7 @@ class Renewals:
         chains: Chains,
         tasks: Tasks,
         clock: Clock,
-        on_reuse: Callable[[], None],
+        on_reuse: Callable[[RefreshToken], None],
     ) -> None:
         """chains: told of every session that is renewed."""
         self._rules = rules
@@ -222,7 +222,7 @@ class Renewals:
         self, raw: str, token: RefreshToken, call: Callable[[str], Awaitable[Renewed | Reason]]
     ) -> "_Link | Reason":
         if token.digest in self._spent:
-            self._on_reuse()
+            self._on_reuse(token)
             return Reason.REFRESH_REFUSED
         self._make_room()
         task = self._tasks.spawn(self._run(raw, token, call), "renew a session")

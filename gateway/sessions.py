@@ -4,7 +4,7 @@ The core says what is missing; here the matching remedy is tried, each at most o
 signing key, renew a session that has run out, exchange an access key. Answers from memory need no await.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
@@ -96,9 +96,9 @@ class Sessions:
         rests: Rests,
         tasks: Tasks,
         clock: Clock,
-        observe: Callable[[str, str], None],
+        observe: Callable[[str, str, Identity | RefreshToken | None], None],
     ) -> None:
-        """observe(event, outcome): event is "refresh" or "exchange"."""
+        """observe(event, outcome, who): event is "refresh", "exchange", "sign_in" or "sign_out"."""
         self._rules = rules
         self._idp = idp
         self._rests = rests
@@ -114,7 +114,7 @@ class Sessions:
             chains=self.chains,
             tasks=tasks,
             clock=clock,
-            on_reuse=lambda: observe("refresh", "reused"),
+            on_reuse=lambda token: observe("refresh", "reused", token),
         )
         self._exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock)
         self._profiles = Profiles(idp, rests, tasks, clock)
@@ -192,7 +192,7 @@ class Sessions:
         if subjects - {refresh.subject}:
             return Caller(Reason.AMBIGUOUS_CREDENTIALS)
         with step("refresh"):
-            outcome = await self.renewals.renew(raw, refresh, self._refresh_call)
+            outcome = await self.renewals.renew(raw, refresh, self._refreshing(refresh))
         if isinstance(outcome, Reason):
             return Caller(outcome)
         return Caller(outcome.identity, outcome.pair.session, self.renewals.receipt(refresh))
@@ -209,7 +209,7 @@ class Sessions:
         if not isinstance(found, tuple) or found[1].subject != identity.subject or self._rests.remaining_s("refresh"):
             return caller
         raw, refresh = found
-        work = self.renewals.renew(raw, refresh, self._refresh_call, margin_s=self._ahead_s(identity))
+        work = self.renewals.renew(raw, refresh, self._refreshing(refresh), margin_s=self._ahead_s(identity))
         self._tasks.start(work, "renew a session ahead of its end")
         return Caller(identity, chosen.raw, self.renewals.receipt(refresh))
 
@@ -298,7 +298,7 @@ class Sessions:
 
     async def renewed(self, raw: str, token: RefreshToken) -> Renewed | Reason:
         """A session renewed because somebody asked for it, however long the present one would have lasted."""
-        return await self.renewals.renew(raw, token, self._refresh_call, margin_s=float("inf"))
+        return await self.renewals.renew(raw, token, self._refreshing(token), margin_s=float("inf"))
 
     async def with_tenant(self, tenant: str, raw: str, token: RefreshToken) -> Renewed | Reason:
         """The same session in another tenant."""
@@ -323,6 +323,7 @@ class Sessions:
         fresh = await self._checked(pair)
         self.revocations.exempt(fresh.identity)
         self.revocations.exempt(fresh.refresh)
+        self._observe("sign_in", "begun", fresh.identity)
         return fresh
 
     async def presented(self, pair: SessionPair) -> Renewed | Reason:
@@ -336,10 +337,14 @@ class Sessions:
         if identity.subject != refresh.subject:
             return Reason.AMBIGUOUS_CREDENTIALS
         standing = self.verifier.standing(identity) or self.verifier.standing(refresh)
-        return standing or Renewed(pair, identity, refresh, self._clock.now_s())
+        if standing is not None:
+            return standing
+        self._observe("sign_in", "brought", identity)
+        return Renewed(pair, identity, refresh, self._clock.now_s())
 
     async def signed_out(self, raw: str, token: RefreshToken, *, everywhere: bool = False) -> None:
         """End a session here first, then at Descope; raises IdentityProviderError when Descope could not be told."""
+        self._observe("sign_out", "everywhere" if everywhere else "here", token)
         # At once, so that whoever waits for a renewal of this token hears of it; its successor once that has ended.
         self.revocations.revoke(token.digest, token.expires_at_s)
         newest_raw, newest = await self.renewals.newest(raw, token)
@@ -359,18 +364,26 @@ class Sessions:
             identity = await self.verifier.verify(raw)
             if isinstance(identity, Identity):
                 self.revocations.revoke(identity.digest, identity.expires_at_s)
+                if not credentials.refreshes:
+                    self._observe("sign_out", "here", identity)
 
     # --- calls to Descope -------------------------------------------------------------------------------------------
 
-    async def _refresh_call(self, raw: str) -> Renewed | Reason:
-        try:
-            pair = await self._rests.ask("refresh", lambda: self._idp.refresh(raw))
-            outcome = pair if isinstance(pair, Reason) else await self._checked(pair)
-        except IdentityProviderError:
-            self._observe("refresh", "failed")
-            raise
-        self._observe("refresh", "refused" if isinstance(outcome, Reason) else "renewed")
-        return outcome
+    def _refreshing(self, token: RefreshToken) -> Callable[[str], Awaitable[Renewed | Reason]]:
+        async def call(raw: str) -> Renewed | Reason:
+            try:
+                pair = await self._rests.ask("refresh", lambda: self._idp.refresh(raw))
+                outcome = pair if isinstance(pair, Reason) else await self._checked(pair)
+            except IdentityProviderError:
+                self._observe("refresh", "failed", token)
+                raise
+            if isinstance(outcome, Reason):
+                self._observe("refresh", "refused", token)
+            else:
+                self._observe("refresh", "renewed", outcome.identity)
+            return outcome
+
+        return call
 
     async def _exchange_call(self, key: str, options: ExchangeOptions, worked: bool) -> Exchanged | Reason:
         share = "worked" if worked else "unseen"
@@ -380,9 +393,12 @@ class Sessions:
             )
             outcome = token if isinstance(token, Reason) else await self._checked_key(token)
         except IdentityProviderError:
-            self._observe("exchange", "failed")
+            self._observe("exchange", "failed", None)
             raise
-        self._observe("exchange", "refused" if isinstance(outcome, Reason) else "exchanged")
+        if isinstance(outcome, Reason):
+            self._observe("exchange", "refused", None)
+        else:
+            self._observe("exchange", "exchanged", outcome.identity)
         return outcome
 
     async def _checked(self, pair: SessionPair) -> Renewed:

@@ -125,6 +125,7 @@ class Metrics:
             "When the public listener's certificate runs out, in Unix time; 0 without one.",
             registry=registry,
         )
+        self.audit_lost = Counter("gateway_audit_lost", "Audit records that could not be written.", registry=registry)
         self.reload_success = Gauge(
             "gateway_config_reload_success",
             "1 when the route file last read is the one that serves.",

@@ -38,7 +38,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
     ("clock", "tasks", "settings", "steps", "files", "notify"),
-    ("tallies", "telemetry", "assertion_keys"),
+    ("tallies", "telemetry", "audit", "assertion_keys"),
     ("traces", "certificates", "upstream_tls"),
     (
         "routefile/yamlmarks",
@@ -50,6 +50,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "routefile/services",
         "routefile/login",
         "routefile/assertion",
+        "routefile/audit",
         "routefile/schema",
         "routefile/reading",
         "routefile/checks",

@@ -220,6 +220,7 @@ async def test_assertions_begin_with_the_upstream_that_wants_them(house: House) 
         ("refresh", {"top": "refresh: {grace: 5s}"}),
         ("access_keys", {"top": "access_keys: {remember: 5s}"}),
         ("assertion", {"top": "assertion: {rotate: 48h}", "legacy": ", assertion: true"}),
+        ("audit", {"top": "audit: stdout"}),
         ("shutdown", {"top": "shutdown: {grace: 5s}"}),
     ],
 )

@@ -144,7 +144,7 @@ def chain(clock: Still, tasks: Tasks, revocations: Revocations) -> Renewals:
         chains=Chains(),
         tasks=tasks,
         clock=clock,
-        on_reuse=lambda: None,
+        on_reuse=lambda _: None,
     )
 
 

@@ -708,6 +708,7 @@ class Refuse:
 
     retry_after_s: whole seconds, rounded up. allow: for 405. detail: one sentence for people, free of client text.
     idp_code: Descope's error code, where it may be told. may_choose_tenant: another selected tenant might do.
+    subject: whom it met, for the log; the client is not told.
     """
 
     reason: Reason
@@ -718,6 +719,7 @@ class Refuse:
     set_cookies: SetCookies | None = None
     idp_code: str = ""
     may_choose_tenant: bool = False
+    subject: str = ""
 
     @property
     def status(self) -> int:

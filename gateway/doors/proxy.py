@@ -22,6 +22,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.assertion_keys import Assertions
+from gateway.audit import asked_by
 from gateway.clientside import BodyBroken, BodyTooLarge, BrokenOff, Relayed
 from gateway.clock import Clock
 from gateway.core.crosssite import cors_lines, is_preflight
@@ -81,6 +82,8 @@ class Inside:
     holds: Holds
     assertions: Assertions | None
     traces: "Traces | None"
+    noted: Callable[[Record], None]
+    is_audited: bool
     server: ServerRules
     project_id: str
     login_url: str
@@ -155,8 +158,11 @@ class ProxyDoor:
 
     async def _in_a_task(self, visit: Visit) -> bool:
         following = self._begin(visit)
-        with followed_by(visit.trace):
+        with followed_by(visit.trace), self._asked_by(visit):
             return await self._serve(visit, following)
+
+    def _asked_by(self, visit: Visit) -> contextlib.AbstractContextManager[None]:
+        return asked_by(visit.record if self._in.is_audited else None)
 
     def unreadable(self, request: Request, too_large: bool) -> None:
         """Answer what could not even be parsed, without a word of what it said."""
@@ -166,6 +172,7 @@ class ProxyDoor:
         answer = refusal(Refuse(reason), record.request_id)
         self._in.metrics.count(record)
         self._in.request_log.write(record)
+        self._in.noted(record)
         with contextlib.suppress(ConnectionError):
             write_reply(
                 request.wire,
@@ -182,7 +189,7 @@ class ProxyDoor:
     async def _rest(self, visit: Visit, rest: _Rest) -> None:
         keep_alive = False
         try:
-            with followed_by(visit.trace):
+            with followed_by(visit.trace), self._asked_by(visit):
                 keep_alive = await self._guarded(visit, rest)
         finally:
             visit.wire.ended(keep_alive=keep_alive)
@@ -228,6 +235,8 @@ class ProxyDoor:
         record.seconds = time.perf_counter() - visit.started_s
         self._in.metrics.count(record)
         self._in.request_log.write(record)
+        if record.reason:
+            self._in.noted(record)
         if visit.trace is not None:
             visit.trace.end(record)
 
@@ -315,6 +324,7 @@ class ProxyDoor:
             visit.record.outcome = "admitted"
             return self._write(visit, following)
         if isinstance(following, Unsettled):
+            visit.record.route = following.match.route.id
             following = await self._in.gate.settle(following)
         decision = self._noted(visit, following)
         if isinstance(decision, Refuse):
@@ -411,6 +421,7 @@ class ProxyDoor:
         record, facts = visit.record, visit.facts
         record.outcome = "failed" if refuse.status >= 500 else outcome
         record.reason = refuse.reason.value
+        record.subject = record.subject or refuse.subject
         if refuse.route is not None:
             record.route = refuse.route.id
         for standing in visit.standings:
@@ -454,6 +465,7 @@ class ProxyDoor:
                 self._in.metrics.limited.labels(standing.limit.name).inc()
         if isinstance(decision, Refuse):
             record.outcome, record.reason = "failed" if decision.status >= 500 else "refused", decision.reason.value
+            record.subject = decision.subject
         else:
             record.outcome = "admitted"
             record.subject = decision.identity.subject if decision.identity is not None else ""

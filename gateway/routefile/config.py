@@ -44,7 +44,8 @@ class Config:
     """Everything that a route file says. warnings: sentences that begin with "file:line:column: ".
 
     static_url: where the screens of flows lie, without trailing slash. version: twelve hexadecimal digits of the text's
-    SHA-256, by which one file is told from another.
+    SHA-256, by which one file is told from another. audit: where to write its records: "stdout", an absolute path, ""
+    for nowhere.
     """
 
     tokens: TokenRules
@@ -63,3 +64,4 @@ class Config:
     static_url: str = DESCOPE_STATIC_URL
     forward_auth: ForwardAuth | None = None
     version: str = ""
+    audit: str = ""

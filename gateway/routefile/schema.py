@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 from gateway.core.forwarded import Dialect
 from gateway.routefile import urls, values
 from gateway.routefile.assertion import Assertion
+from gateway.routefile.audit import Audit
 from gateway.routefile.forms import Declared, Duration, Form, Name, ProjectId, RateText, Section, Size, Text, Wait
 from gateway.routefile.login import Login
 from gateway.routefile.rules import Cors, Headers, Route, Stream, Timeouts
@@ -266,6 +267,8 @@ class RouteFile(Section):
     """How exchanged access keys are remembered."""
     assertion: Assertion = Field(default_factory=Assertion)
     """How assertions are signed, for the upstreams that get them."""
+    audit: Audit | None = None
+    """Where records of refusals, sign-ins, sign-outs, renewals and key exchanges go. Absent: nowhere."""
     shutdown: Shutdown = Field(default_factory=Shutdown)
     """How the gateway stops."""
     doors: Doors = Field(default_factory=Doors)

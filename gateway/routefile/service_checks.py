@@ -9,6 +9,7 @@ from gateway.certificates import ServerCertificate, UnusablePair, now
 from gateway.core.model import ServerRules
 from gateway.routefile import compile as compiled
 from gateway.routefile.assertion import Assertion
+from gateway.routefile.audit import AuditFile
 from gateway.routefile.reading import Piece, Reading
 from gateway.routefile.services import Tls, Upstream
 from gateway.routefile.urls import UpstreamAddress, upstream_address
@@ -132,6 +133,22 @@ def check_assertion(reading: Reading, piece: Piece[Assertion], *, is_asked_for: 
             )
     if not is_asked_for:
         reading.warn(loc, "no upstream asks for assertions; say assertion: true where one is to get them", key=True)
+
+
+# --- audit ----------------------------------------------------------------------------------------------------------
+
+
+def audit_place(reading: Reading, said: object) -> str:
+    """`stdout`, a path, or "" where nothing is said; problems go to the reading."""
+    if said is None or ("audit",) in reading.document.spoiled:
+        return ""
+    if isinstance(said, dict):
+        piece = reading.piece(AuditFile, ("audit",))
+        return piece.spec.file if piece is not None else ""
+    if said != "stdout":
+        reading.problem(("audit",), "write audit: stdout, or audit: {file: /var/log/gateway/audit.jsonl}")
+        return ""
+    return "stdout"
 
 
 # --- doubts ---------------------------------------------------------------------------------------------------------

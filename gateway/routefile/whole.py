@@ -42,7 +42,7 @@ from gateway.routefile.schema import (
 )
 from gateway.routefile.schema import Expectation as ExpectationSpec
 from gateway.routefile.schema import Limit as LimitSpec
-from gateway.routefile.service_checks import check_assertion, check_listener_tls, check_upstream
+from gateway.routefile.service_checks import audit_place, check_assertion, check_listener_tls, check_upstream
 from gateway.routefile.services import Upstream as UpstreamSpec
 from gateway.routefile.urls import exact_host
 from gateway.routefile.values import expected, name, request_line
@@ -81,6 +81,7 @@ class WholeFile:
         shutdown = self._section("shutdown", Shutdown)
         doors = self._section("doors", Doors)
         defaults = self._section("defaults", Defaults)
+        audit = audit_place(reading, self._said.get("audit"))
         server_rules = self._server(server)
         upstream_specs: dict[str, UpstreamSpec] = {}
         for declared, service in self._declared("upstreams", UpstreamSpec):
@@ -134,6 +135,7 @@ class WholeFile:
             expectations=expectations,
             warnings=told(reading.warnings, self._file),
             forward_auth=compiled.forward_auth(doors.spec),
+            audit=audit,
         )
 
     # --- pieces ---
