@@ -23,6 +23,7 @@ from gateway.core import tokens
 from gateway.core.errors import ConfigError
 from gateway.core.limits import Allowances
 from gateway.core.model import Reason
+from gateway.decisions import Decisions, told
 from gateway.doors.auth.flow import FlowSetting
 from gateway.doors.listener import Listener
 from gateway.doors.proxy import Inside, ProxyDoor
@@ -81,6 +82,7 @@ class Gateway:
         self._traces = traces
         lost = self.metrics.audit_lost
         self.audit = Audit(config.audit, log_stream or sys.stdout, self.clock.now_s, lost.inc) if config.audit else None
+        self.decisions = Decisions(self.clock)
         self._draining = False
         self._stopping = False
         self._runners: list[web.ServerRunner] = []
@@ -283,12 +285,19 @@ class Gateway:
             case "/metrics":
                 body = generate_latest(self.metrics.registry)
                 return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+            case "/decisions":
+                return web.json_response(told(self.decisions.newest()))
+            case path if path.startswith("/decisions/"):
+                return web.json_response(told(self.decisions.of(path.removeprefix("/decisions/"))))
             case _:
                 return web.Response(status=404, text="not found\n")
 
     def _noted(self, record: Record) -> None:
         """A request that was not simply admitted is over."""
-        if record.outcome in ("refused", "failed") and self.audit is not None:
+        if record.outcome not in ("refused", "failed"):
+            return
+        self.decisions.note(record)
+        if self.audit is not None:
             self.audit.refused(record)
 
     def _warn_of_emulator(self) -> None:

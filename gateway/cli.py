@@ -16,7 +16,7 @@ from gateway import __version__
 from gateway.cli_local import demo, emulator
 from gateway.core.errors import ConfigError
 from gateway.process import LOOPBACK, Signals, check_free, loaded, run, started
-from gateway.settings import DEFAULT_ADMIN, DEFAULT_LISTEN, Settings, read_settings
+from gateway.settings import DEFAULT_ADMIN, DEFAULT_LISTEN, Listen, Settings, read_settings
 
 if TYPE_CHECKING:
     from gateway.core.model import Identity, Reason
@@ -152,8 +152,10 @@ def check(file: Path) -> None:
 
 
 @cli.command()
-@click.argument("method")
-@click.argument("url")
+@click.argument("method", required=False)
+@click.argument("url", required=False)
+@click.option("--request-id", metavar="ID", help="Tell what a running gateway decided on this request.")
+@click.option("--admin", metavar="ADDRESS", help="Where to ask for --request-id.  [GATEWAY_ADMIN]")
 @click.option("--config", metavar="FILE", help="The route file. Also from GATEWAY_CONFIG.")
 @click.option(
     "--token",
@@ -162,15 +164,35 @@ def check(file: Path) -> None:
 )
 @click.option("--as", "as_", metavar="JSON", help="""Judge for this caller, such as '{"roles": ["admin"]}'.""")
 @click.option("--client", metavar="IP", default=LOOPBACK, show_default=True, help="The client's address.")
-def explain(*, method: str, url: str, config: str | None, token: str | None, as_: str | None, client: str) -> None:
+def explain(  # one for each option
+    *,
+    method: str | None,
+    url: str | None,
+    request_id: str | None,
+    admin: str | None,
+    config: str | None,
+    token: str | None,
+    as_: str | None,
+    client: str,
+) -> None:
     """Say what would happen to a request, and why.
 
     URL may be a path alone. Without --token or --as nobody is signed in. A caller for --as has any of: subject, kind
     (session or access_key), roles, permissions, tenants ({id: {roles, permissions}}), tenant (the selected one) and
     claims.
 
-    Exit code 0: admitted. 1: refused. 2: the command was not given rightly.
+    With --request-id and nothing else, the admin listener of a running gateway is asked what it decided on a request
+    that was refused or failed; it remembers the last 500 of them.
+
+    Exit code 0: admitted, or told. 1: refused, or no longer remembered. 2: the command was not given rightly.
     """
+    if request_id is not None:
+        if method is not None or config is not None or token is not None or as_ is not None:
+            raise click.UsageError("--request-id asks a running gateway; nothing but --admin goes with it")
+        _tell_recorded(request_id, admin)
+        return
+    if method is None or url is None:
+        raise click.UsageError("say what to explain: METHOD and URL, or --request-id of a request that was refused")
     from gateway.core.model import Reason
     from gateway.explain import Asked
     from gateway.explain import explain as account_of
@@ -195,6 +217,32 @@ def explain(*, method: str, url: str, config: str | None, token: str | None, as_
         raise click.UsageError(str(err)) from None
     Report().account(asked, account)
     sys.exit(0 if account.is_admitted else 1)
+
+
+def _tell_recorded(request_id: str, admin: str | None) -> None:
+    from gateway.recorded import is_request_id, recorded
+    from gateway.reports import Report
+
+    if not is_request_id(request_id):
+        raise click.UsageError("--request-id: an id is up to 64 letters, digits, dots and hyphens, as in X-Request-Id")
+    listen = _settings({"admin": admin}).admin
+    found = recorded(request_id, _asked_at(listen), listen)
+    report = Report()
+    if not found:
+        report.line(
+            f"{listen} remembers no decision on {request_id}: it was admitted, another gateway decided it, or it is "
+            "no longer in memory. Look for the id in the request log."
+        )
+        sys.exit(1)
+    for number, one in enumerate(found):
+        if number:
+            report.line()
+        report.recorded(one)
+
+
+def _asked_at(listen: Listen) -> str:
+    """Who listens on every interface is asked over loopback."""
+    return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(listen.host, listen.host)  # noqa: S104  # compared with, not bound to
 
 
 def _check_client(client: str) -> None:
@@ -282,9 +330,7 @@ def healthcheck(admin: str | None) -> None:
     from http.client import HTTPConnection, HTTPException
 
     listen = _settings({"admin": admin}).admin
-    # Who listens on every interface is asked over loopback.
-    host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(listen.host, listen.host)  # noqa: S104  # compared with, not bound to
-    connection = HTTPConnection(host, listen.port, timeout=3)
+    connection = HTTPConnection(_asked_at(listen), listen.port, timeout=3)
     try:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status

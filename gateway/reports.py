@@ -2,16 +2,17 @@
 no markup in it counts, and what could speak to a terminal is escaped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.text import Text
 
-from gateway.core.model import Admit, Auth, Per, Refuse, Route
+from gateway.core.model import Admit, Auth, Per, Reason, Refuse, Route
 from gateway.core.policy import Finding
 from gateway.core.routes import methods_of
 from gateway.doors.answers import SENTENCES
 from gateway.explain import Account, Asked, Candidate, spelt_caller
+from gateway.meanings import MEANINGS
 
 _GOOD, _BAD, _QUIET = "green", "red", "dim"
 
@@ -98,6 +99,29 @@ class Report:
         else:
             self.line(("Answered by the gateway", f"bold {_GOOD}"))
             self.line(f"  {account.why}")
+
+    # --- what a running gateway decided -----------------------------------------------------------------------------
+
+    def recorded(self, decided: Mapping[str, object]) -> None:
+        """One decision as a gateway remembers it, what it means, and what to do."""
+        field = {name: str(value) for name, value in decided.items()}
+        self.line((f"{field['method'] or '(no method)'} {field['host']}{field['path']}", "bold"))
+        self.line(f"  request {field['request_id']}, at {field['time']}")
+        who = f", by {field['subject']}" if field["subject"] else ", by nobody known"
+        self.line(f"  from {field['client'] or 'an unknown address'}{who}")
+        self.line(f"  route {field['route'] or '(none)'}")
+        if field["upstream"]:
+            self.line(f"  upstream {field['upstream']}")
+        self.line()
+        outcome = "Failed" if field["outcome"] == "failed" else "Refused"
+        self.line((f"{outcome}: {field['status']} {field['reason']}", f"bold {_BAD}"))
+        reason = next((one for one in Reason if one.value == field["reason"]), None)
+        if reason is None:
+            self.line("  a reason of another version of the gateway; docs/reasons.md of that version tells it")
+            return
+        for part in MEANINGS[reason]:
+            self.line(f"  {part}")
+        self.line((f"  the client was told: {SENTENCES[reason]}", _QUIET))
 
 
 def _pattern(route: Route) -> str:

@@ -3820,7 +3820,7 @@ who reads no events keeps an ended stream
 + pass
 
 ## audit.py
-@ operators/test_audit.py
+@ tests/operators/test_audit.py
 
 a file that was renamed is written on
 - if self._is_elsewhere():
@@ -3841,6 +3841,17 @@ what happens to a session is on behalf of nobody
 a file is begun anew at a start
 - os.O_APPEND
 + os.O_TRUNC
+
+## decisions.py
+@ tests/operators/test_decisions.py
+
+nothing that was decided is ever forgotten
+- deque(maxlen=MOST)
++ deque()
+
+an id finds everybody's decisions
+- if one.request_id == request_id
++ if one
 
 ## streams.py
 

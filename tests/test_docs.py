@@ -12,9 +12,11 @@ from urllib.parse import unquote
 import pytest
 
 from gateway import routefile
+from gateway.audit import Audit
 from gateway.cli import cli
 from gateway.core.model import Reason
 from gateway.explain import failures
+from gateway.meanings import MEANINGS
 from gateway.settings import Settings
 from gateway.telemetry import Metrics, Record, RequestLog
 
@@ -82,6 +84,18 @@ def test_a_status_with_a_word_names_a_reason_that_there_is(page: Path) -> None:
     assert [(status, word) for status, word in found if known.get(word) != int(status)] == []
 
 
+def test_what_explain_tells_of_a_reason_is_what_its_section_says() -> None:
+    def plain(text: str) -> str:
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+        return " ".join(re.sub(r"\*(Caller|Operator):\*", r"\1:", text).replace("**", "").split())
+
+    sections = re.split(r"^#{2,3} ", read("reasons.md"), flags=re.MULTILINE)
+    told = {section.partition("\n")[0].strip("`"): plain(section.partition("\n")[2]) for section in sections}
+
+    assert set(MEANINGS) == set(Reason)
+    assert [r.value for r in Reason if " ".join(MEANINGS[r]) != told[r.value]] == []
+
+
 # --- metrics --------------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +161,16 @@ async def test_every_field_of_the_request_log_is_in_the_table_and_no_other_is() 
     section = read("operating.md").partition("\n## Logs\n")[2].partition("\n## ")[0]
 
     assert set(first_cells(section)) == set(json.loads(stream.getvalue()))
+
+
+async def test_every_field_of_an_audit_record_is_in_the_table_and_no_other_is(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    audit = Audit(str(file), StringIO(), lambda: 0.0, lambda _: None)
+    audit.refused(Record("0"))
+    audit.close()
+    section = read("operating.md").partition("\n## Audit\n")[2].partition("\n## ")[0]
+
+    assert set(first_cells(section)) == set(json.loads(file.read_text("utf-8")))
 
 
 # --- route file -----------------------------------------------------------------------------------------------------

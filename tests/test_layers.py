@@ -133,7 +133,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/verify",
         "doors/proxy",
     ),
-    ("bypass", "explain", "reports", "reload"),
+    ("meanings", "decisions", "recorded", "bypass", "explain", "reports", "reload"),
     ("app", "process"),
     ("cli_local", "cli", "__main__"),
 )

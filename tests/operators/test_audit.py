@@ -211,11 +211,3 @@ routes: [{{id: all, match: {{path: "/**"}}, upstream: legacy}}]
 """
     with pytest.raises(ConfigError, match=problem):
         routefile.parse(text, "test.yaml", {})
-
-
-def test_every_field_of_a_record_is_documented() -> None:
-    section = (ROOT / "docs" / "operating.md").read_text("utf-8").partition("\n## Audit\n")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ")][1:]
-
-    assert [name.strip() for row in rows for name in row.split(",") if "---" not in row] != []
-    assert sorted(name.strip() for row in rows for name in row.split(",") if "---" not in row) == sorted(FIELDS)

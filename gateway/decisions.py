@@ -1,0 +1,74 @@
+"""What was decided on requests that were refused or failed, the last few hundred of them, in memory.
+
+Admitted requests are not here. A record has what the request log has: no token, no cookie, no query.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from gateway.clock import Clock
+from gateway.telemetry import Record
+
+MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One request that was not admitted, or came to nothing. time: UTC."""
+
+    time: str
+    request_id: str
+    outcome: str
+    reason: str
+    status: int
+    route: str
+    method: str
+    host: str
+    path: str
+    client: str
+    subject: str
+    upstream: str
+    trace_id: str
+
+
+class Decisions:
+    """The newest of them; older ones are forgotten."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._decided: deque[Decided] = deque(maxlen=MOST)
+
+    def note(self, record: Record) -> None:
+        """Remember a request that is over."""
+        self._decided.append(
+            Decided(
+                time=datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="milliseconds"),
+                request_id=record.request_id,
+                outcome=record.outcome,
+                reason=record.reason,
+                status=record.status,
+                route=record.route,
+                method=record.method,
+                host=record.host,
+                path=record.path,
+                client=record.client,
+                subject=record.subject,
+                upstream=record.upstream,
+                trace_id=record.trace_id,
+            )
+        )
+
+    def newest(self) -> Iterator[Decided]:
+        """All of them, the newest first."""
+        return reversed(self._decided)
+
+    def of(self, request_id: str) -> tuple[Decided, ...]:
+        """Those of one request id, the newest first: a trusted proxy may have used it more than once."""
+        return tuple(one for one in self.newest() if one.request_id == request_id)
+
+
+def told(decided: Iterator[Decided] | tuple[Decided, ...]) -> dict[str, object]:
+    """As the admin listener answers."""
+    return {"remembered": MOST, "decisions": [asdict(one) for one in decided]}
