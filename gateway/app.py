@@ -38,6 +38,7 @@ from gateway.reload import needs_restart
 from gateway.rests import Rests
 from gateway.routefile import Config
 from gateway.sessions import SessionRules, Sessions
+from gateway.status import StatusPage, Watched
 from gateway.streams import Streams
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, Record, RequestLog, log
@@ -83,11 +84,14 @@ class Gateway:
         lost = self.metrics.audit_lost
         self.audit = Audit(config.audit, log_stream or sys.stdout, self.clock.now_s, lost.inc) if config.audit else None
         self.decisions = Decisions(self.clock)
+        self.status_address: Address | None = None
         self._draining = False
         self._stopping = False
         self._runners: list[web.ServerRunner] = []
         metrics = self.metrics
-        rests = Rests(self.clock, lambda operation, seconds: metrics.idp_rest.labels(operation).set(seconds))
+        rests = self._rests = Rests(
+            self.clock, lambda operation, seconds: metrics.idp_rest.labels(operation).set(seconds)
+        )
         self.idp = IdentityProvider(
             config.tokens,
             config.base_url,
@@ -209,8 +213,13 @@ class Gateway:
     def is_ready(self) -> bool:
         return self.keyring.is_ready and not self._stopping
 
-    async def start(self, listen: Address, admin: Address | None) -> tuple[Address, Address | None]:
-        """Listen, and fetch the signing keys meanwhile; returns the bound addresses. Raises ConfigError or OSError."""
+    async def start(
+        self, listen: Address, admin: Address | None, status: Address | None = None
+    ) -> tuple[Address, Address | None]:
+        """Listen, and fetch the signing keys meanwhile; returns the bound addresses. Raises ConfigError or OSError.
+
+        status: where the status page is; then in `status_address`.
+        """
         for warning in self.config.warnings:
             log.warning(warning)
         self.metrics.reload_success.set(1)
@@ -227,6 +236,9 @@ class Gateway:
         self._listener = Listener(self.door, self.config.server.head_limits)
         public = await self._listen(self._listener, listen, context)
         private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
+        if status is not None:
+            self.status_address = await self._listen(web.Server(StatusPage(self._watched).serve), status)
+            log.info("status page", url=f"http://{self.status_address}/")
         self.tasks.start(self._self_test(), "self-test")
         log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)
         return public, private
@@ -272,6 +284,24 @@ class Gateway:
             await asyncio.to_thread(self._traces.stop)
         log.info("stopped")
 
+    def _state(self) -> str:
+        return "ready" if self.is_ready else ("stopping" if self._stopping else "no signing keys yet")
+
+    def _watched(self) -> Watched:
+        """What the status page shows, as it is now."""
+        return Watched(
+            metrics=self.metrics,
+            decisions=self.decisions,
+            keyring=self.keyring,
+            rests=self._rests,
+            clock=self.clock,
+            base_url=self.idp.base_url,
+            routes=tuple(route.id for route in self.config.table.routes),
+            limits=self.config.limits,
+            pools=[self.upstreams.pool(upstream) for upstream in self.config.upstreams],
+            state=f"{self._state()}, route file {self.config.version}",
+        )
+
     async def _admin(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
@@ -279,8 +309,7 @@ class Gateway:
             case "/healthz":
                 return web.Response(text="alive\n")
             case "/readyz":
-                why = "ready" if self.is_ready else ("stopping" if self._stopping else "no signing keys yet")
-                text = f"{why}\nroute file {self.config.version}\n"
+                text = f"{self._state()}\nroute file {self.config.version}\n"
                 return web.Response(text=text, status=200 if self.is_ready else 503)
             case "/metrics":
                 body = generate_latest(self.metrics.registry)

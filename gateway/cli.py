@@ -62,18 +62,21 @@ def main() -> None:
 @click.option("--config", metavar="FILE", help="The route file. Also from GATEWAY_CONFIG.")
 @click.option("--listen", metavar="ADDRESS", help=f"Where clients come in. Also GATEWAY_LISTEN.  [{DEFAULT_LISTEN}]")
 @click.option("--admin", metavar="ADDRESS", help=f"Health and metrics. Also GATEWAY_ADMIN.  [{DEFAULT_ADMIN}]")
-def serve(config: str | None, listen: str | None, admin: str | None) -> None:
+@click.option("--status", metavar="ADDRESS", help="A status page, on loopback. Also GATEWAY_STATUS.  [none]")
+def serve(config: str | None, listen: str | None, admin: str | None, status: str | None) -> None:
     """Serve the routes of a route file.
 
     GATEWAY_LOG sets the form of the log: json (the default), text or off. GATEWAY_TRACES=otlp writes OpenTelemetry
     traces. SIGTERM ends orderly: what runs is finished within the route file's `shutdown.grace`.
     """
-    settings = _settings({"config": config, "listen": listen, "admin": admin})
+    settings = _settings({"config": config, "listen": listen, "admin": admin, "status": status})
     if settings.config is None:
         raise click.UsageError("no route file was named; give one with --config FILE or GATEWAY_CONFIG")
     compiled = loaded(settings.config, os.environ)
     check_free(settings.listen, "--listen")
     check_free(settings.admin, "--admin")
+    if settings.status is not None:
+        check_free(settings.status, "--status")
     traces = _traces() if settings.traces == "otlp" else None
     run(_serve(compiled, settings.config, settings, traces))
 
@@ -104,7 +107,7 @@ async def _serve(config: "Config", path: Path, settings: Settings, traces: "Trac
     reloader = Reloader(path, os.environ, config, gateway.take_up, gateway.metrics)
     signals.on_hangup(reloader.tell)
     gateway.tasks.start(reloader.keep_watch(), "watch the route file")
-    async with started(gateway, settings.listen, settings.admin, "--listen"):
+    async with started(gateway, settings.listen, settings.admin, "--listen", settings.status):
         await signals.told()
 
 

@@ -118,7 +118,9 @@ def loaded(path: Path, environment: Mapping[str, str]) -> "Config":
 
 
 @contextlib.asynccontextmanager
-async def started(gateway: "Gateway", listen: Listen, admin: Listen, option: str) -> AsyncIterator[None]:
+async def started(
+    gateway: "Gateway", listen: Listen, admin: Listen, option: str, status: Listen | None = None
+) -> AsyncIterator[None]:
     """A gateway that listens for as long as the context lasts; whoever supervises the process hears of it."""
     from gateway import bypass
     from gateway.app import Address
@@ -126,7 +128,7 @@ async def started(gateway: "Gateway", listen: Listen, admin: Listen, option: str
 
     supervisor = Supervisor(os.environ, os.getpid())
     try:
-        public, _ = await gateway.start(Address(*listen), Address(*admin))
+        public, _ = await gateway.start(Address(*listen), Address(*admin), Address(*status) if status else None)
     except OSError as err:
         await gateway.stop()
         raise ConfigError((unusable(listen, option, err),)) from None

@@ -47,6 +47,11 @@ class Rests:
         known = self._operations.get(operation)
         return max(known.until_s - self._clock.mono_s(), 0.0) if known else 0.0
 
+    def resting(self) -> list[tuple[str, float, str]]:
+        """Operations that rest now, the seconds left, and why: Descope is busy, or gives no answer."""
+        found = [(name, self.remaining_s(name), one.busy) for name, one in self._operations.items()]
+        return [(name, left_s, "busy" if busy else "no answer") for name, left_s, busy in found if left_s]
+
     async def ask(self, operation: str, call: Callable[[], Awaitable[T]], share: str = "", *, about: str = "") -> T:
         """Call Descope when `operation` may be asked, else raise what it was put to rest by.
 

@@ -37,6 +37,7 @@ class Settings:
     admin: Listen
     log: LogForm
     traces: TraceForm = "off"
+    status: Listen | None = None
 
 
 def read_settings(environment: Mapping[str, str], overrides: Mapping[str, str | None]) -> Settings:
@@ -62,11 +63,14 @@ def read_settings(environment: Mapping[str, str], overrides: Mapping[str, str | 
     admin = read("admin", DEFAULT_ADMIN, parse_listen)
     log = read("log", "json", lambda text: cast("LogForm", _one_of(get_args(LogForm), text)))
     traces = read("traces", "off", lambda text: cast("TraceForm", _one_of(get_args(TraceForm), text)))
+    status = read("status", "", _status)
+    if status is not None and status in (listen, admin) and status.port:
+        problems.append(f"--status is {status} like another listener; give the status page a port of its own")
     if listen is not None and listen == admin and listen.port:
         problems.append(f"--listen and --admin are both {listen}; give the admin listener a port of its own")
     if problems or listen is None or admin is None or log is None or traces is None:
         raise ConfigError(tuple(problems))
-    return Settings(config, listen, admin, log, traces)
+    return Settings(config, listen, admin, log, traces, status)
 
 
 def parse_listen(text: str) -> Listen:
@@ -89,6 +93,18 @@ def parse_listen(text: str) -> Listen:
     elif not _is_address(host) and (not _is_name(host) or host.replace(".", "").isdigit()):
         raise ValueError(f"{_shown(text)}: {_shown(host)} is neither an IP address nor a host name")
     return Listen(host, int(port))
+
+
+def _status(text: str) -> Listen | None:
+    if not text:
+        return None
+    listen = parse_listen(text)
+    if listen.host != "localhost" and not (_is_address(listen.host) and ip_address(listen.host).is_loopback):
+        raise ValueError(
+            f"{_shown(text)} is no loopback address; the status page asks nobody who they are, so give one such as "
+            "127.0.0.1:9091"
+        )
+    return listen
 
 
 def _config(text: str) -> Path | None:

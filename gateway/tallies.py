@@ -36,6 +36,10 @@ class Counts(Collector):
         """What is counted elsewhere under this first label counts no more."""
         self._elsewhere = {labels: count for labels, count in self._elsewhere.items() if labels[0] != label}
 
+    def counted(self) -> dict[tuple[str, ...], int]:
+        """What was counted, by labels."""
+        return dict(self._counts)
+
     def collect(self) -> Iterable[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._help, labels=self._labelnames)
         read = {labels: count() for labels, count in self._elsewhere.items()}

@@ -280,6 +280,7 @@ async def open_house(
     cookies: str = "{secure: false}",
     static_url: str = "",
     traces: Any = None,
+    status: bool = False,
 ) -> AsyncIterator[House]:
     """Emulator, recording upstream, gateway. top: YAML after the upstreams; server: more keys of `server`."""
     clock = Hands()
@@ -310,7 +311,9 @@ upstreams:
             gateway = Gateway(
                 parse(text, "test.yaml", {}), log_form=log_form, log_stream=log_stream, clock=clock, traces=traces
             )
-            public, admin = await gateway.start(Address(LOOPBACK, port), Address(LOOPBACK, 0))
+            public, admin = await gateway.start(
+                Address(LOOPBACK, port), Address(LOOPBACK, 0), Address(LOOPBACK, 0) if status else None
+            )
             assert admin is not None
             try:
                 await gateway.keyring.ready()

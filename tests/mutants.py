@@ -3853,6 +3853,24 @@ an id finds everybody's decisions
 - if one.request_id == request_id
 + if one
 
+## status.py
+@ tests/operators/test_status.py
+
+any name that leads to this machine is answered
+- if not _is_own(request.headers.getall("Host", [])):
++ if False:
+
+every name is a loopback name
+- return ip_address(name).is_loopback
++ return True
+
+## settings.py
+@ tests/operators/test_status.py
+
+the status page may be listened on anywhere
+- not (_is_address(listen.host) and ip_address(listen.host).is_loopback)
++ False
+
 ## streams.py
 
 a session that is over when its stream begins is not noticed

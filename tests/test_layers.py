@@ -133,7 +133,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/verify",
         "doors/proxy",
     ),
-    ("meanings", "decisions", "recorded", "bypass", "explain", "reports", "reload"),
+    ("meanings", "decisions", "recorded", "bypass", "explain", "reports", "reload", "status"),
     ("app", "process"),
     ("cli_local", "cli", "__main__"),
 )
