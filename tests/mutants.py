@@ -2561,8 +2561,8 @@ programs without cookies are another site
 
 a 403 loses a renewed session
 @ DOOR::test_a_403_after_a_renewal_keeps_the_renewed_session
-- retry_after_s=wait_s, set_cookies=caller.set_cookies)
-+ retry_after_s=wait_s)
+- retry_after_s=wait_s, set_cookies=caller.set_cookies, subject=subject)
++ retry_after_s=wait_s, subject=subject)
 
 a 429 loses a renewed session
 @ REMEDIES::test_a_429_after_a_renewal_keeps_the_renewed_session
