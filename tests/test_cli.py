@@ -426,7 +426,7 @@ async def until_not_ready(http: aiohttp.ClientSession, served: Running) -> None:
     async with asyncio.timeout(10):
         while True:
             async with http.get(f"{served.admin}/readyz") as answer:
-                if await answer.text() == "stopping\n":
+                if (await answer.text()).startswith("stopping\n"):
                     return
             await asyncio.sleep(0.02)
 

@@ -133,6 +133,7 @@ def test_the_least_file_has_the_documented_defaults() -> None:
         table=config.table,
         upstreams=(legacy,),
         limits=(),
+        version=config.version,
     )
     assert config.table.routes == (Route(id="it", path="/x", upstream=legacy),)
     assert config.table.routes[0].auth is Auth.SESSION
