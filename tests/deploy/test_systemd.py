@@ -49,4 +49,4 @@ def test_the_unit_waits_longer_than_an_orderly_end_takes() -> None:
     assert float(lines["TimeoutStopSec"].removesuffix("s")) > ending.delay_s + ending.grace_s
     assert lines["Type"] == "notify"
     assert lines["WatchdogSec"]
-    assert "ExecReload" not in lines  # it cannot reload
+    assert lines["ExecReload"] == "/bin/kill -HUP $MAINPID"
