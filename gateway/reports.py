@@ -2,11 +2,12 @@
 no markup in it counts, and what could speak to a terminal is escaped.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
+from gateway.compare import Change, Difference
 from gateway.core.model import Admit, Auth, Per, Reason, Refuse, Route
 from gateway.core.policy import Finding
 from gateway.core.routes import methods_of
@@ -36,6 +37,24 @@ class Report:
 
     def bad(self, words: str) -> None:
         self.line((words, _BAD))
+
+    # --- diff -------------------------------------------------------------------------------------------------------
+
+    def differences(self, found: Sequence[Difference], restarts: Sequence[str]) -> None:
+        """What another route file would decide differently, and which of its keys need a restart."""
+        styles = {Change.OPEN: _BAD, Change.CLOSED: "yellow", Change.OTHER: ""}
+        for one in found:
+            self.line((one.change.value, styles[one.change]))
+            for request in one.requests:
+                self.line("    ", (request, "bold"))
+            for word, (outcome, route) in (("was", one.before), ("is", one.after)):
+                self.line(f"    {word:<3}  {outcome}", (f"  by {route}" if route else "  by no route", _QUIET))
+            for caller in one.callers:
+                self.line((f"    for  {caller}", _QUIET))
+        for key in restarts:
+            self.line((f"needs a restart: {key}", "yellow"))
+        if not found:
+            self.line("no request among the examples is decided differently")
 
     # --- explain ----------------------------------------------------------------------------------------------------
 
