@@ -58,6 +58,7 @@ local function ask(txn)
         end
     end
     txn:set_priv(all(verdict.headers["set-cookie"] or {}))
+    txn:set_var("txn.admitted", true)
 end
 
 -- Both cookies of a session that was renewed on the way.

@@ -61,14 +61,20 @@ def program(dialect: str) -> str:
 
 
 @asynccontextmanager
-async def running(dialect: str, folder: Path, *, front: int, gateway: int, service: int) -> AsyncIterator[None]:
-    """The proxy, listening on `front` with the configuration under `deploy/` for those two behind it."""
+async def running(
+    dialect: str, folder: Path, *, front: int, gateway: int, service: int, changed: tuple[str, str] = ("", "")
+) -> AsyncIterator[None]:
+    """The proxy, listening on `front` with the configuration under `deploy/` for those two behind it.
+
+    changed: a text in it, and what is to stand there instead.
+    """
     path = program(dialect)
     for source in (ROOT / "deploy" / dialect).iterdir():
         text = source.read_text("utf-8")
         for said, meant in ((8000, front), (8080, gateway), (9000, service)):
             text = text.replace(f"{LOOPBACK}:{said}", f"{LOOPBACK}:{meant}")
             text = text.replace(f"address: {LOOPBACK}, port_value: {said}", f"address: {LOOPBACK}, port_value: {meant}")
+        text = text.replace(*changed) if changed[0] else text
         (folder / source.name).write_text(text, "utf-8")
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "output").open("wb") as output:
@@ -106,6 +112,7 @@ class Front:
     house: House
     renews: bool
     folder: Path
+    gateway_port: int
 
 
 @asynccontextmanager
@@ -129,4 +136,4 @@ async def open_proxied(signing_keys: Any, dialect: str, folder: Path) -> AsyncIt
         assert gateway is not None
         async with running(dialect, folder, front=port, gateway=gateway, service=house.upstream.port):
             house.url = URL(f"http://{LOOPBACK}:{port}")
-            yield Front(dialect, house, renews, folder)
+            yield Front(dialect, house, renews, folder, gateway)

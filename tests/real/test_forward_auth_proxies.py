@@ -280,6 +280,21 @@ async def test_t24_a_socket_from_another_site_is_refused(front: Front) -> None:
     assert front.house.upstream.seen == []
 
 
+async def test_t21_a_script_that_breaks_off_lets_nothing_pass(front: Front, tmp_path: Path) -> None:
+    if front.dialect != "haproxy":
+        return  # the others ask without a script
+    port, gateway, service = free_port(), front.gateway_port, front.house.upstream.port
+    broken = ("local function question(txn)", 'local function question(txn) error("broken off")')
+    async with (
+        running("haproxy", tmp_path, front=port, gateway=gateway, service=service, changed=broken),
+        front.house.http.get(f"http://{LOOPBACK}:{port}/public/x") as reply,
+    ):
+        status = reply.status
+
+    assert status == 503
+    assert front.house.upstream.seen == []
+
+
 async def test_t21_without_the_gateway_nothing_passes(front: Front, tmp_path: Path) -> None:
     port = free_port()
     service = front.house.upstream.port
