@@ -2,6 +2,8 @@
 -- ends in an answer of 503, never in the service.
 
 local gateway = ({...})[1] or "127.0.0.1:8080"
+-- HAProxy 2.6 ends, all of it, when its client for HTTP is given more headers than `tune.http.maxhdr` (101).
+local most_headers = 90
 local of_one_connection = {
     ["connection"] = true, ["keep-alive"] = true, ["upgrade"] = true, ["te"] = true, ["trailer"] = true,
     ["transfer-encoding"] = true, ["content-length"] = true, ["expect"] = true, ["host"] = true,
@@ -31,17 +33,23 @@ local function answer(txn, status, reason, headers, body)
 end
 
 local function question(txn)
-    local headers = { ["host"] = { "gateway" } }
+    local headers, count = { ["host"] = { "gateway" } }, 0
     for name, values in pairs(txn.http:req_get_headers()) do
-        if not of_one_connection[name] then headers[name] = all(values) end
+        if not of_one_connection[name] then
+            headers[name] = all(values)
+            count = count + #headers[name]
+        end
     end
+    if count > most_headers then return nil end
     headers["x-forwarded-method"] = { txn.f:method() }
     headers["x-forwarded-uri"] = { txn.f:pathq() }
     return { url = "http://" .. gateway .. "/.auth/verify", headers = headers, timeout = 10000 }
 end
 
 local function ask(txn)
-    local verdict = core.httpclient():get(question(txn))
+    local asked = question(txn)
+    if asked == nil then return answer(txn, 431, "Request Header Fields Too Large", {}, "too many headers\n") end
+    local verdict = core.httpclient():get(asked)
     if verdict == nil or verdict.status == nil or verdict.status < 200 or verdict.status == 204 then
         return answer(txn, 503, "Service Unavailable", {}, "the gateway cannot be asked\n")
     end

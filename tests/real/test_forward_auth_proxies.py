@@ -280,6 +280,17 @@ async def test_t24_a_socket_from_another_site_is_refused(front: Front) -> None:
     assert front.house.upstream.seen == []
 
 
+async def test_t18_more_headers_than_anybody_sends_are_refused_and_the_proxy_lives_on(front: Front) -> None:
+    many = "".join(f"X-A{at}: a\r\n" for at in range(97))
+    host = front.house.url.authority
+
+    reply = await front.house.raw(f"GET /x HTTP/1.1\r\nHost: {host}\r\n{many}\r\n".encode())
+    after = await front.house.get("/public/x")
+
+    assert int(reply.split(b" ")[1]) in (400, 401, 431)
+    assert after.status == 200
+
+
 async def test_t21_a_script_that_breaks_off_lets_nothing_pass(front: Front, tmp_path: Path) -> None:
     if front.dialect != "haproxy":
         return  # the others ask without a script
