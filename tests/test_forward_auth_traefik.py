@@ -113,5 +113,28 @@ def test_nobody_outside_may_ask_and_pages_of_ours_are_not_asked_about() -> None:
     nearest = max(routers.values(), key=lambda router: router["priority"])
 
     assert nearest["middlewares"] == ["nobody"]
+    assert routers["never-from-outside"]["middlewares"] == ["nobody"]
+    assert routers["never-from-outside"]["priority"] > routers["gateway-pages"]["priority"]
     assert "middlewares" not in routers["gateway-pages"]
     assert routers["everything"]["middlewares"] == ["ask-gateway"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("Upgrade", "websocket", True),
+        ("Upgrade", "h2c", False),
+        ("Upgrade", "websocket, H2C", False),
+        ("Connection", "keep-alive, Upgrade", True),
+        ("Connection", "close, x-auth-roles", False),
+        ("Connection", "Cookie", False),
+    ],
+)
+def test_t17_no_other_protocol_leads_past_the_gateway(name: str, value: str, passes: bool) -> None:
+    router = max(ASKING["routers"].values(), key=lambda router: router["priority"])
+    patterns = re.findall(r"HeaderRegexp\(`([^`]+)`, `([^`]+)`\)", router["rule"])
+
+    is_met = any(name == named and re.search(pattern, value) for named, pattern in patterns)
+
+    assert router["middlewares"] == ["nobody"]
+    assert is_met is not passes

@@ -271,6 +271,35 @@ async def test_a_socket_is_opened_for_who_may_and_carries_bytes_both_ways(front:
     assert no_secret(seen, *cookies.values())
 
 
+def spoken(front: Front, lines: str) -> bytes:
+    cookies = cookie_header(front.house.cookies("ada@example.com"))["Cookie"]
+    return f"GET /x HTTP/1.1\r\nHost: {front.house.url.authority}\r\nCookie: {cookies}\r\n{lines}\r\n".encode()
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "h2c, websocket", "websocket, h2c", "websocket\r\nUpgrade: h2c"])
+async def test_t17_no_other_protocol_leads_past_the_gateway(front: Front, upgrade: str) -> None:
+    settings = "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+
+    reply = await front.house.raw(
+        spoken(front, f"Upgrade: {upgrade}\r\nConnection: Upgrade, HTTP2-Settings\r\n{settings}")
+    )
+
+    assert reply.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 4"))
+    for seen in front.house.upstream.seen:
+        assert "h2c" not in ",".join(seen.values("Upgrade"))
+        assert seen.values("HTTP2-Settings") == []
+
+
+async def test_t06_the_callers_headers_are_nobodys_to_take_off(front: Front) -> None:
+    reply = await front.house.raw(spoken(front, "Connection: keep-alive, X-Auth-Subject, X-Auth-Roles\r\n"))
+
+    seen = front.house.upstream.last
+    assert reply.startswith(b"HTTP/1.1 200 ")
+    assert seen.value("X-Auth-Subject")
+    assert "admin" in (seen.value("X-Auth-Roles") or "")
+    assert "auth" not in ",".join(seen.values("Connection")).lower()
+
+
 async def test_t24_a_socket_from_another_site_is_refused(front: Front) -> None:
     cookies = cookie_header(front.house.cookies("ada@example.com"))
 
