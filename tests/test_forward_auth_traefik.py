@@ -65,6 +65,7 @@ async def test_what_is_admitted_goes_on_with_its_caller_and_without_the_session(
 
 async def test_t04_what_a_client_says_of_itself_does_not_go_on(house: House) -> None:
     claimed = {"X-Auth-Roles": "admin", "x_auth_roles": "admin", "X.Auth-Subject": "U1", "Accept": "*/*"}
+    claimed |= {"X-HTTP-Method-Override": "DELETE", "X-Rewrite-URL": "/admin", "True-Client-IP": "198.51.100.7"}
 
     reply, onward = await through(house, "GET", "/public/x", claimed)
 
