@@ -1461,6 +1461,10 @@ a question needs to say nothing of the client
 - if not _one(asked, b"x-forwarded-for") or
 + if
 
+a client that cannot be read is the proxy
+- if not all(map(read_hop, hops)):
++ if False:
+
 any scheme is a scheme
 -  or _one(asked, b"x-forwarded-proto") not in (b"http", b"https"):
 + :

@@ -258,14 +258,19 @@ def _forwarded_for(peer: str, hops: bytes, trusted: tuple[Network, ...]) -> str:
 def _walked(peer: str, hops: bytes, trusted: tuple[Network, ...]) -> str:
     client = peer
     for entry in reversed(hops.decode("latin-1").split(",")):
-        node = _NODE.fullmatch(entry.strip(" \t"))
-        address = plain_address(node[1] or node[2] or node[3]) if node is not None else ""
+        address = read_hop(entry)
         if not address:
             return client
         client = address
         if not _is_within(address, trusted):
             return client
     return client
+
+
+def read_hop(entry: str) -> str:
+    """The address in one entry of `X-Forwarded-For`; "" for what is none."""
+    node = _NODE.fullmatch(entry.strip(" \t"))
+    return plain_address(node[1] or node[2] or node[3]) if node is not None else ""
 
 
 def _forwarded_scheme(values: Sequence[bytes]) -> str:

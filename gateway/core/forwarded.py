@@ -8,7 +8,7 @@ missing, comes twice or cannot be read is refused, never filled in with somethin
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.core.facts import HeaderBlock, gather, is_trusted, read_host
+from gateway.core.facts import HeaderBlock, gather, is_trusted, read_hop, read_host
 from gateway.core.headers import Lines, folded, is_ours
 from gateway.core.model import Kept, Reason, RequestFacts, Route, ServerRules
 
@@ -84,6 +84,11 @@ def original(asked: RequestFacts, raw_target: bytes, dialect: Dialect, server: S
         return Reason.BAD_REQUEST
     block = HeaderBlock(asked.headers, dict(asked.named), found[0], found[1], True, True, Kept())
     facts = gather(method=method, raw_target=uri, version=_HTTP11, block=block, peer=asked.peer, server=server)
+    if isinstance(facts, RequestFacts) and is_trusted(facts.client, server):
+        # As near as that a client is only by what is said of it, never because nobody could read what was said.
+        hops = _one(asked, b"x-forwarded-for").decode("latin-1").split(",")
+        if not all(map(read_hop, hops)):
+            return Reason.BAD_REQUEST
     if isinstance(facts, RequestFacts) and f"/{facts.target.segments[0]}" == PREFIX.rpartition("/")[0]:
         return Reason.NOT_FOUND  # our own pages are asked for here, not asked about
     return facts

@@ -76,6 +76,22 @@ def test_t05_nobody_but_a_trusted_proxy_may_ask(dialect: Dialect, peer: str) -> 
     assert ask(dialect, peer=peer) is Reason.CLIENT_NOT_ALLOWED
 
 
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("hops", [b"unknown", b"unix:", b"203.0.113.9, x", b"x, 10.0.0.2", b","])
+def test_t05_a_client_that_cannot_be_read_is_not_taken_for_the_proxy(dialect: Dialect, hops: bytes) -> None:
+    lines = SAID[dialect] | {b"X-Forwarded-For": hops}
+
+    assert ask(dialect, list(lines.items())) is Reason.BAD_REQUEST
+
+
+def test_what_stands_left_of_the_client_need_not_be_read() -> None:
+    lines = SAID[Dialect.ENVOY] | {b"X-Forwarded-For": b"x, 203.0.113.9, 10.0.0.2"}
+    facts = ask(Dialect.ENVOY, list(lines.items()))
+
+    assert isinstance(facts, RequestFacts)
+    assert facts.client == "203.0.113.9"
+
+
 def test_t05_where_no_proxy_is_trusted_nobody_may_ask() -> None:
     assert ask(Dialect.NGINX, server=ServerRules(SERVER.public_urls)) is Reason.CLIENT_NOT_ALLOWED
 
