@@ -1507,6 +1507,11 @@ the proxy is not told what to take off
 -  (is_ours(name) or folded(name) in taken)
 +  False
 
+what a route sets may be said by the client
+@ FORWARD::test_t04_what_a_route_sets_is_taken_off_where_it_has_nothing_to_say
+- taken |= {folded(name.lower().encode("ascii")) for name, _ in route.header_rules.set}
++ pass
+
 ## core/crosssite.py
 
 an origin that CORS names is another site

@@ -354,6 +354,23 @@ async def test_t04_a_proxy_that_can_be_told_takes_off_what_only_we_may_say(built
     assert "x-other" not in removed
 
 
+async def test_t04_what_a_route_sets_is_taken_off_where_it_has_nothing_to_say(built: OpenHouse) -> None:
+    routes = """
+routes:
+  - id: all
+    match: {path: "/**"}
+    auth: optional
+    headers: {set: {X-Job-Caller: "{identity.subject}"}}
+    upstream: legacy
+"""
+    async with built(routes=routes, top=doors("haproxy"), server=TRUSTING) as house:
+        reply = await ask(house, "GET", "/x", headers={"X-Job-Caller": "U1", "X_Job_Caller": "U1"})
+
+    assert reply.status == 200
+    assert "X-Job-Caller" not in reply.headers
+    assert {"x-job-caller", "x_job_caller"} <= set(reply.headers["X-Gateway-Remove"].split(", "))
+
+
 # --- the route file -------------------------------------------------------------------------------------------------
 
 

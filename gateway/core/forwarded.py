@@ -122,6 +122,7 @@ def names_to_remove(facts: RequestFacts, told: list[bytes], route: Route) -> lis
     """Headers that the client sent, in its own spelling of them, and that no service behind may see."""
     kept = {line.partition(b":")[0].lower() for line in told} | _THEIRS
     taken = _CREDENTIALS | route.upstream.identity_headers.reserved
+    taken |= {folded(name.lower().encode("ascii")) for name, _ in route.header_rules.set}
     return [name for name in facts.named if name not in kept and (is_ours(name) or folded(name) in taken)]
 
 
