@@ -66,6 +66,30 @@ async def bring(house: House, session: str, refresh: str, **headers: str) -> Rep
     )
 
 
+@pytest.mark.parametrize(
+    "word",
+    ['"\\ud800"', "NaN", "1e999", '{"\\udfff": 1}', "[" * 938 + "]" * 938, "[" * 65 + "]" * 65],
+    ids=["half a character", "no number", "too large", "half a character in a name", "too deep to write", "too deep"],
+)
+@pytest.mark.parametrize("path", ["/v1/flow/start", "/v1/flow/next", "/v1/auth/password/signin"])
+async def test_t18_words_that_cannot_be_sent_on_rest_nobodys_sign_in(built: OpenHouse, path: str, word: str) -> None:
+    body = f'{{"flowId": "sign-up-or-in", "loginId": {word}}}'
+    async with built(top=ALL) as house:
+        hostile = await house.send("POST", f"/.auth/descope{path}", data=body, headers=SDK)
+        others = [await start(house), await ask(house, "/v1/auth/password/signin", {"loginId": ADA, "password": "no"})]
+
+    assert (hostile.status, reason_of(hostile)) == (400, "bad_request")
+    assert [reply.status for reply in others] == [200, 401]
+
+
+@pytest.mark.parametrize("flow_id", [["sign-up-or-in"], {}, None, 1], ids=["list", "object", "null", "number"])
+async def test_only_a_name_names_a_flow(built: OpenHouse, flow_id: object) -> None:
+    async with built(top=FLOW) as house:
+        reply = await ask(house, "/v1/flow/start", {"flowId": flow_id})
+
+    assert (reply.status, reason_of(reply)) == (404, "not_found")
+
+
 # --- the page and its files -------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ gets that one's successor, for otherwise it would be left with a spent one.
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -58,6 +59,8 @@ _PASSED_ON = tuple(
 )
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\.(?:json|html)")
 _BEARER = re.compile(rb"Bearer +([A-Za-z0-9_-]{1,128})(?::([A-Za-z0-9._~+/=-]*))?", re.IGNORECASE)
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_DEEPEST = 64
 _FOR_SOMEBODY_ELSE = frozenset({400, 401, 403, 404, 409})
 
 Holder = tuple[str, RefreshToken]
@@ -91,7 +94,8 @@ class DescopeDoor:
         members = await self._members(facts, body)
         if isinstance(members, Outcome):
             return members
-        if members.get("flowId") not in self._flow_ids:
+        flow_id = members.get("flowId")
+        if not isinstance(flow_id, str) or flow_id not in self._flow_ids:
             return Outcome(Refuse(Reason.NOT_FOUND, detail="No flow of that name runs here."))
         return await self._step(facts, calls.FLOW_START, members)
 
@@ -309,7 +313,7 @@ class DescopeDoor:
             members = json.loads(raw.decode("utf-8") or "{}")
         except (ValueError, RecursionError):
             members = None
-        if not isinstance(members, dict):
+        if not isinstance(members, dict) or not _can_be_sent(members):
             return Outcome(Refuse(Reason.BAD_REQUEST, detail="The body must be a JSON object."))
         return members
 
@@ -319,6 +323,22 @@ class DescopeDoor:
         )
         wait_ns = taken[0].wait_ns
         return Outcome(Refuse(Reason.RATE_LIMITED, retry_after_s=whole_seconds(wait_ns))) if wait_ns else None
+
+
+def _can_be_sent(value: object, levels: int = _DEEPEST) -> bool:
+    """Whether JSON can be written of it again. Python reads more than it writes, and a question that cannot be written
+    looks like a Descope that fails: it would rest for everybody."""
+    match value:
+        case str():
+            return _HALF_CHARACTER.search(value) is None
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return levels > 0 and all(_can_be_sent(part, levels - 1) for part in (*value, *value.values()))
+        case list():
+            return levels > 0 and all(_can_be_sent(part, levels - 1) for part in value)
+        case _:
+            return True
 
 
 def masked(address: str) -> str:
