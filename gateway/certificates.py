@@ -68,7 +68,8 @@ class ServerCertificate:
     def __init__(self, rules: ListenerTls) -> None:
         self._rules = rules
         self._seen = self._mark()
-        self.context = _context(rules)
+        self.context = self._shown = _context(rules)
+        self.context.sni_callback = self._show
         self.expires = self._read().not_valid_after_utc
 
     def doubts(self, hosts: Sequence[str], now: datetime) -> list[str]:
@@ -103,14 +104,17 @@ class ServerCertificate:
             return
         self._seen = found
         try:
-            # Tried out on another one first: half a change must not spoil what serves.
-            _context(self._rules)
-            load(self.context, self._rules.cert, self._rules.key)
-            self.expires = self._read().not_valid_after_utc
+            fresh, expires = _context(self._rules), self._read().not_valid_after_utc
         except (UnusablePair, OSError) as err:
             log.error("certificate not taken up, the old one serves on", cause=str(err), file=self._rules.cert)
         else:
+            self._shown, self.expires = fresh, expires
             log.info("certificate taken up", file=self._rules.cert, expires=self.expires.isoformat())
+
+    def _show(self, connection: ssl.SSLObject | ssl.SSLSocket, _host: str | None, _context: ssl.SSLContext) -> None:
+        """Called for every handshake. One context holds a certificate for each kind of key, and would go on to show an
+        old one for RSA beside its successor for ECDSA; so the new one has a context of its own."""
+        connection.context = self._shown
 
     def _mark(self) -> Mark:
         return mark(file for file in (self._rules.cert, self._rules.key) if file)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,9 @@ class Authority:
     name: x509.Name
     file: Path
 
-    def issue(self, folder: Path, name: str, days: float = 1) -> tuple[Path, Path]:
+    def issue(self, folder: Path, name: str, days: float = 1, key: Key | None = None) -> tuple[Path, Path]:
         """A certificate for a host or an address, and its key; it runs out in so many days."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         try:
             said: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
         except ValueError:
@@ -34,9 +36,7 @@ class Authority:
         return cert, private
 
 
-def _drawn(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: float = 1
-) -> x509.CertificateBuilder:
+def _drawn(subject: x509.Name, issuer: x509.Name, key: Key, days: float = 1) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
@@ -49,7 +49,7 @@ def _drawn(
     )
 
 
-def spelt(key: ec.EllipticCurvePrivateKey, password: bytes = b"") -> bytes:
+def spelt(key: Key, password: bytes = b"") -> bytes:
     """A private key as PEM."""
     how = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)

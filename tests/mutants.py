@@ -3222,9 +3222,14 @@ what serves no more is asked how it is
 @ tests/test_listener_tls.py
 
 half a renewal is taken up
-- _context(self._rules)
--             load(self.context
-+ load(self.context
+- fresh, expires = _context(self._rules),
++ load(self._shown, self._rules.cert, self._rules.key)
++             fresh, expires = self._shown,
+
+the certificate before stays beside the renewed one
+- self._shown, self.expires = fresh, expires
++ load(self.context, self._rules.cert, self._rules.key)
++             self.expires = expires
 
 a renewed certificate waits for a restart
 - if found == self._seen:

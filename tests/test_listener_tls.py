@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.core.errors import ConfigError
 from gateway.routefile import parse
@@ -192,6 +193,31 @@ async def test_a_renewed_certificate_is_taken_up_and_open_connections_go_on(
             async with connected(house, believing(signer)) as (_, later):
                 assert serial(later) == serial_of(new[0])
             assert (await asked(reader, writer, GET)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("host", [NAME, None], ids=["a client that names the host", "one that does not"])
+async def test_a_certificate_for_another_kind_of_key_takes_the_place_of_the_old_one(
+    built: OpenHouse, signer: Authority, tmp_path: Path, host: str | None
+) -> None:
+    cert, key = signer.issue(tmp_path, NAME, key=rsa.generate_private_key(65537, 2048))
+    only_rsa, any_kind = believing(signer), believing(signer)
+    only_rsa.maximum_version = ssl.TLSVersion.TLSv1_2
+    only_rsa.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    async with encrypted(built, cert, key) as house:
+        for context in (only_rsa, any_kind):
+            context.check_hostname = host is not None
+            _, writer = await asyncio.open_connection(LOOPBACK, house.url.port, ssl=context, server_hostname=host or "")
+            assert serial(writer) == serial_of(cert)
+            writer.close()
+        signer.issue(tmp_path, NAME)
+        assert house.gateway.certificate is not None
+        house.gateway.certificate.look()
+
+        _, writer = await asyncio.open_connection(LOOPBACK, house.url.port, ssl=any_kind, server_hostname=host or "")
+        assert serial(writer) == serial_of(cert)
+        writer.close()
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection(LOOPBACK, house.url.port, ssl=only_rsa, server_hostname=host or "")
 
 
 async def test_half_a_renewal_is_told_once_and_spoils_nothing(
