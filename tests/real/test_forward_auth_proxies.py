@@ -152,6 +152,14 @@ async def test_t01_an_address_with_two_meanings_does_not_arrive(front: Front, ta
     assert front.house.upstream.seen == []
 
 
+async def test_t03_a_host_that_is_two_does_not_arrive(front: Front) -> None:
+    host = f"other.example.com,{front.house.url.authority}"
+
+    await front.house.raw(f"GET /public/x HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+
+    assert front.house.upstream.seen == []
+
+
 async def test_nobody_outside_may_ask(front: Front) -> None:
     for path in ("/.auth/verify", "/.auth/verify/public/x"):
         reply = await front.house.get(path, headers={"X-Original-URI": "/public/x"})
