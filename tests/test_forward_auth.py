@@ -388,6 +388,21 @@ routes: [{{id: rest, match: {{path: "/**"}}, upstream: legacy}}]
     return "\n".join(told.value.problems)
 
 
+def test_headers_that_another_proxy_has_to_mind_are_told() -> None:
+    text = """
+version: 1
+descope: {project_id: P2demo0000000000000000000000}
+server: {public_urls: ["https://app.example.com"], trusted_proxies: [10.0.0.7/32]}
+doors: {forward_auth: {dialect: nginx}}
+upstreams: {legacy: {url: "http://127.0.0.1:9", identity_headers: remote-user}}
+routes: [{id: all, match: {path: "/**"}, upstream: legacy}]
+"""
+    [warning] = parse(text, "routes.yaml", {}).warnings
+
+    assert "upstreams.legacy.identity_headers: the proxy that asks has to set Remote-User" in warning
+    assert parse(text.replace(", identity_headers: remote-user", ""), "routes.yaml", {}).warnings == ()
+
+
 def test_a_door_that_nobody_may_use_is_a_mistake() -> None:
     assert "name the proxy's address in server.trusted_proxies" in problems(doors("nginx"))
 

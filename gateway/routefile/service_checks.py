@@ -1,12 +1,13 @@
 """What the parts of an upstream make of each other, and whether the files it names can be used."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from gateway.assertion_keys import AHEAD_S, UnusableKeys, read_key_file
 from gateway.certificates import ServerCertificate, UnusablePair, now
 from gateway.core.model import ServerRules
+from gateway.core.model import Upstream as UpstreamRules
 from gateway.routefile import compile as compiled
 from gateway.routefile.assertion import Assertion
 from gateway.routefile.audit import AuditFile
@@ -107,6 +108,17 @@ def check_listener_tls(reading: Reading, rules: ServerRules) -> None:
     hosts = [urlsplit(url).hostname or "" for url in rules.public_urls]
     for sentence in certificate.doubts(hosts, now()):
         reading.warn(("server", "tls", "cert"), sentence)
+
+
+def warn_of_other_names(reading: Reading, upstreams: Mapping[str, UpstreamRules]) -> None:
+    """With forward-auth it is the other proxy that has to take these headers off what clients send."""
+    for declared, upstream in upstreams.items():
+        if upstream.identity_headers.reserved:
+            names = ", ".join(header for _, header in upstream.identity_headers.names)
+            sentence = (
+                f"the proxy that asks has to set {names}, and take them off what clients send; see docs/forward-auth.md"
+            )
+            reading.warn(("upstreams", declared, "identity_headers"), sentence)
 
 
 # --- assertions -----------------------------------------------------------------------------------------------------

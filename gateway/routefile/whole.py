@@ -42,7 +42,13 @@ from gateway.routefile.schema import (
 )
 from gateway.routefile.schema import Expectation as ExpectationSpec
 from gateway.routefile.schema import Limit as LimitSpec
-from gateway.routefile.service_checks import audit_place, check_assertion, check_listener_tls, check_upstream
+from gateway.routefile.service_checks import (
+    audit_place,
+    check_assertion,
+    check_listener_tls,
+    check_upstream,
+    warn_of_other_names,
+)
 from gateway.routefile.services import Upstream as UpstreamSpec
 from gateway.routefile.urls import exact_host
 from gateway.routefile.values import expected, name, request_line
@@ -102,6 +108,8 @@ class WholeFile:
             reading.problem(
                 ("doors", "forward_auth"), "nobody may ask yet; name the proxy's address in server.trusted_proxies"
             )
+        if doors is not None and doors.spec.forward_auth:
+            warn_of_other_names(reading, upstreams)
         if login is not None:
             check_flows(reading, pieces, login.spec)
         if login is not None and login.spec.sign_up:

@@ -122,6 +122,16 @@ async def test_t04_what_a_client_says_of_itself_does_not_arrive(front: Front, pa
     assert "admin" not in (seen.value("X-Auth-Roles") or "")
 
 
+async def test_t05_nobody_names_a_request_but_the_gateway(front: Front) -> None:
+    claimed = {"X-Request-Id": "mine"}
+    refused = await front.house.get("/x", headers=claimed)
+    await front.house.get("/public/x", headers=claimed)
+    page = await front.house.get("/.auth/login", headers=claimed)
+
+    assert front.house.upstream.last.value("x-request-id") not in (None, "mine")
+    assert "mine" not in (refused.headers.get("X-Request-Id"), page.headers.get("X-Request-Id"))
+
+
 async def test_t05_what_a_client_says_of_the_request_decides_nothing(front: Front) -> None:
     claimed = {
         "X-Original-URI": "/public/x",
