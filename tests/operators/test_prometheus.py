@@ -63,10 +63,12 @@ async def traffic(house: House) -> None:
 async def two_streams(house: House) -> AsyncIterator[None]:
     """An event stream that stays, and one whose client left."""
 
+    over = asyncio.Event()
+
     async def reply(_: object, __: object, writer: asyncio.StreamWriter) -> bool:
         writer.write(EVENTS)
         await writer.drain()
-        await asyncio.Event().wait()
+        await over.wait()
         return False
 
     house.upstream.reply = reply
@@ -79,6 +81,7 @@ async def two_streams(house: House) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        over.set()
         opened[1][1].close()
 
 
