@@ -428,9 +428,11 @@ async def test_a_tunnel_holds_its_place_until_it_ends(built: OpenHouse) -> None:
 async def test_an_upstream_that_never_hears_of_a_tunnels_end_holds_no_place_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    over = asyncio.Event()
+
     async def deaf(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         writer.write(SWITCHED)
-        await asyncio.Event().wait()
+        await over.wait()
         return False
 
     monkeypatch.setattr("gateway.pool._LINGER_S", 0.05)
