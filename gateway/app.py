@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gateway.traces import Traces
 
 _BACKLOG = 1024
+_LAST_REQUESTS_S = 0.25  # the way there and back of clients far away
 # Signed by nobody, for nobody: if this ever verifies, the gateway must not serve.
 _FORGED = "eyJhbGciOiJub25lIiwia2lkIjoieCIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsInN1YiI6IlUyeCJ9.AA"
 
@@ -271,6 +272,12 @@ class Gateway:
             await asyncio.sleep(self.config.shutdown.delay_s)
         self._draining = True
         self.streams.stop()
+        for runner in self._runners:
+            for site in tuple(runner.sites):
+                await site.stop()
+        if self._listener is not None and self._listener.connections:
+            # A request may be on its way to a connection that seems idle; it is answered, and told that it is the last.
+            await asyncio.sleep(_LAST_REQUESTS_S)
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
