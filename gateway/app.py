@@ -272,10 +272,10 @@ class Gateway:
             await asyncio.sleep(self.config.shutdown.delay_s)
         self._draining = True
         self.streams.stop()
-        for runner in self._runners:
-            for site in tuple(runner.sites):
-                await site.stop()
         if self._listener is not None and self._listener.connections:
+            # The public one is the first; the others tell how this one ends.
+            for site in tuple(self._runners[0].sites):
+                await site.stop()
             # A request may be on its way to a connection that seems idle; it is answered, and told that it is the last.
             await asyncio.sleep(_LAST_REQUESTS_S)
         for runner in self._runners:

@@ -122,24 +122,6 @@ def _settings(given: Mapping[str, str | None]) -> Settings:
 
 
 @cli.command()
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
-def diff(old: Path, new: Path) -> None:
-    """Tell which requests another route file would decide differently.
-
-    Exit code 0: none that the examples found. 1: some. Examples are made of every pattern and every condition of both.
-    """
-    from gateway.compare import differences
-    from gateway.reload import needs_restart
-    from gateway.reports import Report
-
-    before, after = loaded(old, os.environ), loaded(new, os.environ)
-    found, restarts = differences(before, after), needs_restart(before, after)
-    Report().differences(found, restarts)
-    sys.exit(1 if found or restarts else 0)
-
-
-@cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Check a route file, and run the tests written in it.
@@ -332,6 +314,24 @@ async def _proved(config: "Config", token: str) -> "Identity | Reason":
     if isinstance(outcome, Reason):
         return outcome
     return tokens.standing(outcome, clock.now_s(), config.tokens.leeway_s) or outcome
+
+
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+def diff(old: Path, new: Path) -> None:
+    """Tell what another route file would decide differently.
+
+    Exit code 0: none that the examples found. 1: some. Examples are made of every pattern and every condition of both.
+    """
+    from gateway.compare import differences
+    from gateway.reload import needs_restart
+    from gateway.reports import Report
+
+    before, after = loaded(old, os.environ), loaded(new, os.environ)
+    found, restarts = differences(before, after), needs_restart(before, after)
+    Report().differences(found, restarts)
+    sys.exit(1 if found or restarts else 0)
 
 
 @cli.command()

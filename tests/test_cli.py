@@ -87,7 +87,7 @@ def test_help_names_every_command() -> None:
 
     assert done.returncode == 0
     named = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.strip()]
-    assert named == ["serve", "check", "explain", "schema", "healthcheck", "emulator", "demo"]
+    assert named == ["serve", "check", "explain", "diff", "schema", "healthcheck", "emulator", "demo"]
 
 
 def test_help_loads_nothing_that_takes_long() -> None:
