@@ -68,22 +68,12 @@ class Gate:
     def __init__(
         self, table: RouteTable, server: ServerRules, sessions: Sessions, allowances: Allowances, clock: Clock
     ) -> None:
-        self._table = table
+        self.table = table
         self._matched: dict[tuple[str, str, str], Match | MethodMismatch | None] = {}
         self._server = server
         self._sessions = sessions
         self._allowances = allowances
         self._clock = clock
-
-    @property
-    def table(self) -> RouteTable:
-        """The routes that requests are judged by; another table may be put in its place while requests run."""
-        return self._table
-
-    @table.setter
-    def table(self, table: RouteTable) -> None:
-        self._table = table
-        self._matched.clear()
 
     def judge_at_once(
         self, facts: RequestFacts, *, is_upgrade: bool = False, renews: bool = True
@@ -125,7 +115,7 @@ class Gate:
         return self._judged(facts, match, standings, self._decide(facts, match, caller))
 
     def _match(self, place: tuple[str, str, str], facts: RequestFacts) -> Match | MethodMismatch | None:
-        match = self._table.match(facts.host, facts.method, facts.target)
+        match = self.table.match(facts.host, facts.method, facts.target)
         if len(self._matched) >= _PLACES_KEPT:
             self._matched.clear()
         if len(facts.target.path) <= _KEPT_CHARS:

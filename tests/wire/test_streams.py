@@ -425,15 +425,15 @@ def swap(house: House, routes: str) -> None:
     """The routes that serve from now on."""
     text = f"""
 version: 1
-descope: {{project_id: {PROJECT}}}
-server: {{public_urls: ["http://app.example.com"]}}
+descope: {{project_id: {PROJECT}, base_url: "{house.gateway.idp.base_url}"}}
+server: {{public_urls: ["http://app.example.com"], cookies: {{secure: false}}}}
 upstreams:
   legacy: {{url: "http://{LOOPBACK}:{house.upstream.port}"}}
 {OTHER}
 routes:
 {routes}
 """
-    house.gateway.gate.table = parse(text, "swapped.yaml", {}).table
+    house.gateway.take_up(parse(text, "swapped.yaml", {}))
 
 
 @pytest.mark.parametrize(
