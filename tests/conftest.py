@@ -15,6 +15,7 @@ import aiohttp
 import certifi
 import pytest
 import uvloop
+from aiohttp import web_app
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -44,6 +45,14 @@ def one_certificate_file() -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(autouse=True)
+def no_application_outlives_its_test() -> Iterator[None]:
+    """aiohttp remembers a thousand applications with all that they hold, here emulators; the collector goes through
+    them again and again, and a run takes half as long again."""
+    yield
+    web_app._cached_build_middleware.cache_clear()
 
 
 @pytest.fixture(autouse=True)
