@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from gateway.traces import Traces
 
 _BACKLOG = 1024
-_LAST_REQUESTS_S = 0.25  # the way there and back of clients far away
+_LAST_REQUESTS_S, _LAST_LOOKS = 0.25, 25  # the way there and back of clients far away
 # Signed by nobody, for nobody: if this ever verifies, the gateway must not serve.
 _FORGED = "eyJhbGciOiJub25lIiwia2lkIjoieCIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsInN1YiI6IlUyeCJ9.AA"
 
@@ -277,7 +277,10 @@ class Gateway:
             for site in tuple(self._runners[0].sites):
                 await site.stop()
             # A request may be on its way to a connection that seems idle; it is answered, and told that it is the last.
-            await asyncio.sleep(_LAST_REQUESTS_S)
+            for _ in range(_LAST_LOOKS):
+                if not self._listener.connections:
+                    break
+                await asyncio.sleep(_LAST_REQUESTS_S / _LAST_LOOKS)
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
