@@ -37,7 +37,8 @@ from gateway.pool import Pool
 from gateway.reload import needs_restart
 from gateway.rests import Rests
 from gateway.routefile import Config
-from gateway.sessions import SessionRules, Sessions
+from gateway.sessions import Sessions
+from gateway.state import LocalState, SessionRules
 from gateway.status import StatusPage, Watched
 from gateway.streams import Streams
 from gateway.tasks import Tasks
@@ -101,15 +102,17 @@ class Gateway:
         )
         self.keyring = Keyring(self.idp, rests, self.tasks, self.clock, self._warn_of_emulator)
         rules = SessionRules(config.tokens, config.refresh, config.access_keys, config.server.cookies)
-        self.sessions = Sessions(
+        observe = _observer(metrics, self.audit)
+        state = LocalState(
             rules,
             idp=self.idp,
             keyring=self.keyring,
             rests=rests,
             tasks=self.tasks,
             clock=self.clock,
-            observe=_observer(metrics, self.audit),
+            observe=observe,
         )
+        self.sessions = Sessions(config.refresh, state, tasks=self.tasks, clock=self.clock, observe=observe)
         verifier = self.sessions.verifier
         metrics.token_cache.read_from(("hit",), lambda: verifier.hits)
         metrics.token_cache.read_from(("miss",), lambda: verifier.misses)

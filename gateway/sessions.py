@@ -4,41 +4,32 @@ The core says what is missing; here the matching remedy is tried, each at most o
 signing key, renew a session that has run out, exchange an access key. Answers from memory need no await.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from gateway.chains import Chain, Chains
+from gateway.chains import Chain
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import (
-    AccessKeyRules,
-    CookieRules,
     Credentials,
     ExchangeOptions,
     Identity,
-    Kind,
     Person,
     Reason,
     RefreshRules,
     RefreshToken,
     Route,
     SetCookies,
-    TokenRules,
     noun,
 )
 from gateway.core.tokens import digest_of
-from gateway.exchanges import Exchanged, Exchanges, TooMany, key_digest
-from gateway.idp import IdentityProvider
+from gateway.exchanges import TooMany, key_digest
 from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
-from gateway.keyring import Keyring
-from gateway.profiles import Profiles
-from gateway.renewals import Renewals, Renewed
-from gateway.rests import Rests
-from gateway.revocations import Revocations
+from gateway.renewals import Renewed
+from gateway.state import Observe, State
 from gateway.steps import step
 from gateway.tasks import Tasks
-from gateway.verification import Verifier
 
 T = TypeVar("T")
 
@@ -76,49 +67,15 @@ class _Verified:
         return self.standing or Reason.NO_CREDENTIALS
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRules:
-    """What a gateway's route file says about sessions."""
-
-    tokens: TokenRules
-    refresh: RefreshRules
-    access_keys: AccessKeyRules
-    cookies: CookieRules
-
-
 class Sessions:
-    def __init__(
-        self,
-        rules: SessionRules,
-        *,
-        idp: IdentityProvider,
-        keyring: Keyring,
-        rests: Rests,
-        tasks: Tasks,
-        clock: Clock,
-        observe: Callable[[str, str, Identity | RefreshToken | None], None],
-    ) -> None:
-        """observe(event, outcome, who): event is "refresh", "exchange", "sign_in" or "sign_out"."""
-        self._rules = rules
-        self._idp = idp
-        self._rests = rests
+    def __init__(self, refresh: RefreshRules, state: State, *, tasks: Tasks, clock: Clock, observe: Observe) -> None:
+        self._rules = refresh
+        self.state = state
+        self.verifier = state.verifier
+        self.chains = state.chains
         self._tasks = tasks
         self._clock = clock
         self._observe = observe
-        self.chains = Chains()
-        self.revocations = Revocations(clock, self.chains)
-        self.renewals = Renewals(
-            rules.refresh,
-            rules.cookies,
-            revocations=self.revocations,
-            chains=self.chains,
-            tasks=tasks,
-            clock=clock,
-            on_reuse=lambda token: observe("refresh", "reused", token),
-        )
-        self._exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock)
-        self._profiles = Profiles(idp, rests, tasks, clock)
-        self.verifier = Verifier(rules.tokens, keyring=keyring, revocations=self.revocations, clock=clock)
 
     # --- callers ----------------------------------------------------------------------------------------------------
 
@@ -192,10 +149,10 @@ class Sessions:
         if subjects - {refresh.subject}:
             return Caller(Reason.AMBIGUOUS_CREDENTIALS)
         with step("refresh"):
-            outcome = await self.renewals.renew(raw, refresh, self._refreshing(refresh))
+            outcome = await self.state.renew(raw, refresh)
         if isinstance(outcome, Reason):
             return Caller(outcome)
-        return Caller(outcome.identity, outcome.pair.session, self.renewals.receipt(refresh))
+        return Caller(outcome.identity, outcome.pair.session, self.state.receipt(refresh))
 
     async def _renewed_ahead(self, chosen: _Verified, identity: Identity, credentials: Credentials) -> Caller:
         """The session is good; when it soon will not be, renewal starts beside the request and never fails it."""
@@ -206,19 +163,19 @@ class Sessions:
             found = await self._refresh_token(credentials)
         except IdentityProviderError:
             return caller
-        if not isinstance(found, tuple) or found[1].subject != identity.subject or self._rests.remaining_s("refresh"):
+        if not isinstance(found, tuple) or found[1].subject != identity.subject or self.state.is_resting("refresh"):
             return caller
         raw, refresh = found
-        work = self.renewals.renew(raw, refresh, self._refreshing(refresh), margin_s=self._ahead_s(identity))
+        work = self.state.renew(raw, refresh, margin_s=self._ahead_s(identity))
         self._tasks.start(work, "renew a session ahead of its end")
-        return Caller(identity, chosen.raw, self.renewals.receipt(refresh))
+        return Caller(identity, chosen.raw, self.state.receipt(refresh))
 
     def _is_near_end(self, identity: Identity) -> bool:
         return identity.expires_at_s - self._clock.now_s() <= self._ahead_s(identity)
 
     def _ahead_s(self, identity: Identity) -> float:
         """How long before its end to renew; short sessions later, or they would be renewed by every request."""
-        return min(self._rules.refresh.ahead_s, (identity.expires_at_s - identity.issued_at_s) / 2)
+        return min(self._rules.ahead_s, (identity.expires_at_s - identity.issued_at_s) / 2)
 
     async def _refresh_token(self, credentials: Credentials) -> tuple[str, RefreshToken] | Reason | None:
         """The newest usable refresh token presented; None where there is none at all."""
@@ -236,17 +193,14 @@ class Sessions:
         return max(usable, key=lambda pair: pair[1].issued_at_s) if usable else reason
 
     def _exchanged_at_once(self, key: str, options: ExchangeOptions) -> Caller | None:
-        known = self._exchanges.remembered(key, options)
+        known = self.state.remembered_key(key, options)
         if known is None:
             return None
         return Caller(known) if isinstance(known, Reason) else Caller(known.identity, known.token)
 
     async def _exchanged(self, key: str, options: ExchangeOptions, client: str) -> Caller:
-        async def call(worked: bool) -> Exchanged | Reason:
-            return await self._exchange_call(key, options, worked)
-
         with step("exchange"):
-            outcome = await self._exchanges.exchange(key, options, client, call)
+            outcome = await self.state.exchange(key, options, client)
         if isinstance(outcome, TooMany):
             return Caller(Reason.RATE_LIMITED, wait_ns=outcome.wait_ns)
         if isinstance(outcome, Reason):
@@ -267,15 +221,15 @@ class Sessions:
         else:
             # Which of several copies is genuine does not matter here: what they lead to is, and of this subject.
             known = [digest_of(raw) for raw in credentials.refreshes]
-        digests = [digest for digest in known if not self.revocations.names(digest)]
+        digests = [digest for digest in known if not self.state.revocations.names(digest)]
         chain = self.chains.follow(identity, digests)
         for digest in digests:
-            renewed = self.renewals.successor(digest)
+            renewed = self.state.successor(digest)
             if renewed is not None:
                 self.chains.renewed(digest, renewed.identity, renewed.refresh.digest)
-            if self._exchanges.is_refused(digest):
+            if self.state.is_key_refused(digest):
                 self.chains.end(chain, Reason.ACCESS_KEY_REFUSED)
-        if self.revocations.covers(chain.identity) or (known and not digests):
+        if self.state.revocations.covers(chain.identity) or (known and not digests):
             self.chains.end(chain, Reason.SESSION_REVOKED)
         return chain
 
@@ -288,7 +242,7 @@ class Sessions:
         except IdentityProviderError:
             found = None
         is_own = isinstance(found, tuple) and found[1].subject == identity.subject
-        return await self._profiles.person(identity, found[0] if isinstance(found, tuple) and is_own else None)
+        return await self.state.person(identity, found[0] if isinstance(found, tuple) and is_own else None)
 
     # --- people -----------------------------------------------------------------------------------------------------
 
@@ -298,31 +252,16 @@ class Sessions:
 
     async def renewed(self, raw: str, token: RefreshToken) -> Renewed | Reason:
         """A session renewed because somebody asked for it, however long the present one would have lasted."""
-        return await self.renewals.renew(raw, token, self._refreshing(token), margin_s=float("inf"))
-
-    async def with_tenant(self, tenant: str, raw: str, token: RefreshToken) -> Renewed | Reason:
-        """The same session in another tenant."""
-
-        async def call(newest: str) -> Renewed | Reason:
-            pair = await self._rests.ask("select_tenant", lambda: self._idp.select_tenant(tenant, newest))
-            return pair if isinstance(pair, Reason) else await self._checked(pair)
-
-        return await self.renewals.replace(raw, token, call)
-
-    async def asked(self, call: SignInCall[T]) -> T | IdpRefusal:
-        """What Descope says to one request of a sign-in method; raises IdentityProviderError where it cannot."""
-        return await self._rests.ask(call.operation, lambda: self._idp.ask(call), about=call.about)
+        return await self.state.renew(raw, token, margin_s=float("inf"))
 
     async def begun(self, call: SignInCall[SessionPair]) -> Renewed | IdpRefusal:
         """The session that a sign-in method's last request begins, verified."""
-        pair = await self.asked(call)
+        pair = await self.state.asked(call)
         return pair if isinstance(pair, IdpRefusal) else await self.brought(pair)
 
     async def brought(self, pair: SessionPair) -> Renewed:
         """A session that was begun just now, verified; raises IdentityProviderError for tokens that do not verify."""
-        fresh = await self._checked(pair)
-        self.revocations.exempt(fresh.identity)
-        self.revocations.exempt(fresh.refresh)
+        fresh = await self.state.brought(pair)
         self._observe("sign_in", "begun", fresh.identity)
         return fresh
 
@@ -345,82 +284,16 @@ class Sessions:
     async def signed_out(self, raw: str, token: RefreshToken, *, everywhere: bool = False) -> None:
         """End a session here first, then at Descope; raises IdentityProviderError when Descope could not be told."""
         self._observe("sign_out", "everywhere" if everywhere else "here", token)
-        # At once, so that whoever waits for a renewal of this token hears of it; its successor once that has ended.
-        self.revocations.revoke(token.digest, token.expires_at_s)
-        newest_raw, newest = await self.renewals.newest(raw, token)
-        self.revocations.revoke(newest.digest, newest.expires_at_s)
-        for renewed in self.renewals.forget(token):
-            self.revocations.revoke(renewed.identity.digest, renewed.identity.expires_at_s)
-            self.revocations.revoke(renewed.refresh.digest, renewed.refresh.expires_at_s)
-        if everywhere:
-            self.revocations.revoke_subject(token.subject)
-            await self._rests.ask("sign_out_everywhere", lambda: self._idp.sign_out_everywhere(newest_raw))
-        else:
-            await self._rests.ask("sign_out", lambda: self._idp.sign_out(newest_raw))
+        await self.state.sign_out(raw, token, everywhere=everywhere)
 
     async def revoke_sessions(self, credentials: Credentials) -> None:
         """Refuse from now on the session tokens that a sign-out was sent with."""
         for raw in (*credentials.sessions, *((credentials.bearer,) if credentials.bearer else ())):
             identity = await self.verifier.verify(raw)
             if isinstance(identity, Identity):
-                self.revocations.revoke(identity.digest, identity.expires_at_s)
+                await self.state.revoke(identity)
                 if not credentials.refreshes:
                     self._observe("sign_out", "here", identity)
-
-    # --- calls to Descope -------------------------------------------------------------------------------------------
-
-    def _refreshing(self, token: RefreshToken) -> Callable[[str], Awaitable[Renewed | Reason]]:
-        async def call(raw: str) -> Renewed | Reason:
-            try:
-                pair = await self._rests.ask("refresh", lambda: self._idp.refresh(raw))
-                outcome = pair if isinstance(pair, Reason) else await self._checked(pair)
-            except IdentityProviderError:
-                self._observe("refresh", "failed", token)
-                raise
-            if isinstance(outcome, Reason):
-                self._observe("refresh", "refused", token)
-            else:
-                self._observe("refresh", "renewed", outcome.identity)
-            return outcome
-
-        return call
-
-    async def _exchange_call(self, key: str, options: ExchangeOptions, worked: bool) -> Exchanged | Reason:
-        share = "worked" if worked else "unseen"
-        try:
-            token = await self._rests.ask(
-                "exchange", lambda: self._idp.exchange(key, options, worked_before=worked), share
-            )
-            outcome = token if isinstance(token, Reason) else await self._checked_key(token)
-        except IdentityProviderError:
-            self._observe("exchange", "failed", None)
-            raise
-        if isinstance(outcome, Reason):
-            self._observe("exchange", "refused", None)
-        else:
-            self._observe("exchange", "exchanged", outcome.identity)
-        return outcome
-
-    async def _checked(self, pair: SessionPair) -> Renewed:
-        """Descope's answer is verified like anybody's token."""
-        identity = await self.verifier.verify(pair.session)
-        refresh = await self.verifier.verify_refresh(pair.refresh)
-        if isinstance(identity, Reason):
-            raise IdentityProviderError(f"the new session does not verify: {identity}")
-        if isinstance(refresh, Reason):
-            raise IdentityProviderError(f"the new refresh token does not verify: {refresh}")
-        if identity.subject != refresh.subject:
-            raise IdentityProviderError("the new session and refresh token name different subjects")
-        if pair.profile:
-            self._profiles.learn(identity, pair.profile)
-        return Renewed(pair, identity, refresh, self._clock.now_s())
-
-    async def _checked_key(self, token: str) -> Exchanged:
-        identity = await self.verifier.verify(token)
-        if isinstance(identity, Reason):
-            raise IdentityProviderError(f"the session for an access key does not verify: {identity}")
-        # A key bound to a user may come back as that user's session; it was still a key that opened the door.
-        return Exchanged(token, replace(identity, kind=Kind.ACCESS_KEY))
 
 
 def _newest(current: Sequence[_Verified]) -> _Verified | None:

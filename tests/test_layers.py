@@ -81,6 +81,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "profiles",
         "renewals",
         "exchanges",
+        "state",
         "holds",
         "outbox",
         "connection",

@@ -308,7 +308,7 @@ async def test_a_caller_whose_headers_are_known_is_decided_on_anew(house: House)
     ada = {"Authorization": f"Bearer {house.cookies('ada@example.com')['DS']}"}
     for _ in range(3):
         assert (await house.get("/admin/x", headers=ada)).status == 200
-    house.gateway.sessions.revocations.revoke_subject(house.upstream.last.values("x-auth-subject")[0])
+    house.gateway.sessions.state.revocations.revoke_subject(house.upstream.last.values("x-auth-subject")[0])
 
     refused = await house.get("/admin/x", headers=ada)
 

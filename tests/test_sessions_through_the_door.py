@@ -366,7 +366,7 @@ async def test_a_token_is_remembered_whole_once_it_comes_again(house: House) -> 
 async def test_t15_a_token_that_came_once_and_was_signed_out_is_refused(house: House) -> None:
     ada = bearer(house.cookies("ada@example.com")["DS"])
     assert (await house.get("/admin/x", headers=ada)).status == 200
-    house.gateway.sessions.revocations.revoke_subject(house.upstream.last.values("x-auth-subject")[0])
+    house.gateway.sessions.state.revocations.revoke_subject(house.upstream.last.values("x-auth-subject")[0])
 
     assert reason_of(await house.get("/admin/x", headers=ada)) == "session_revoked"
 

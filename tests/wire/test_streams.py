@@ -887,7 +887,7 @@ async def test_t18_a_sign_out_of_many_streams_holds_up_nobody_else(house: House)
     facts, admit = admitted(house, b"/ws", (b"Cookie", b"DS=" + session))
     assert admit.identity is not None
     many = [house.gateway.streams.open("sse", facts, admit) for _ in range(1_000)]
-    house.gateway.sessions.revocations.revoke_subject(admit.identity.subject)
+    house.gateway.sessions.state.revocations.revoke_subject(admit.identity.subject)
     most = await most_ended_in_a_turn(many)
     for stream in many:
         stream.close()

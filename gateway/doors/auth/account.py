@@ -83,7 +83,7 @@ class AccountPages:
         found = await self._desk.refresh_token(facts)
         if isinstance(found, Reason):
             return Outcome(Refuse(found))
-        outcome = await self._sessions.with_tenant(tenant, *found)
+        outcome = await self._sessions.state.switch_tenant(tenant, *found)
         replaced = await self._desk.replaced(outcome, found[1])
         if isinstance(outcome, Renewed) and wants_page(facts) and not isinstance(replaced.answer, Refuse):
             rd = self._desk.back(form.text("rd"))
@@ -93,7 +93,7 @@ class AccountPages:
     async def _history(self, here: Here) -> tuple[calls.SeenSignIn, ...] | None:
         """None where Descope cannot tell just now: the rest of the page does not need it."""
         try:
-            answer = await self._sessions.asked(calls.history(here.refresh_raw))
+            answer = await self._sessions.state.asked(calls.history(here.refresh_raw))
         except IdentityProviderError:
             return None
         return answer[:_SIGN_INS] if isinstance(answer, tuple) else None
@@ -103,7 +103,7 @@ class AccountPages:
         names: Mapping[str, str] = {}
         if ids:
             try:
-                answer = await self._sessions.asked(calls.tenants(here.refresh_raw, ids))
+                answer = await self._sessions.state.asked(calls.tenants(here.refresh_raw, ids))
             except IdentityProviderError:
                 answer = {}
             names = answer if isinstance(answer, Mapping) else {}

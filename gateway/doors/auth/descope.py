@@ -109,7 +109,7 @@ class DescopeDoor:
         holder = await self._holder_or_nobody(facts)
         call = calls.flow(path, members, _passed_on(facts), holder[0] if holder else None)
         try:
-            said = await self._sessions.asked(call)
+            said = await self._sessions.state.asked(call)
             if isinstance(said, IdpRefusal):
                 return _refused(said, said.code)
             if said.pair is None:
@@ -129,7 +129,7 @@ class DescopeDoor:
         slowed = self._slowed(facts)
         if slowed is not None:
             return slowed
-        found = await self._sessions.asked(calls.file(self._static_url, self._project_id, name))
+        found = await self._sessions.state.asked(calls.file(self._static_url, self._project_id, name))
         if isinstance(found, IdpRefusal):
             return Outcome(Refuse(Reason.NOT_FOUND))
         # Read by a script and never shown as a page: what a project's screens hold shall not run as one of this site.
@@ -161,7 +161,7 @@ class DescopeDoor:
             holder = await self._holder(facts)
             if isinstance(holder, Reason):
                 return Outcome(Refuse(holder))
-            token, _ = await self._sessions.renewals.newest(*holder)
+            token, _ = await self._sessions.state.newest(*holder)
         params = {name: value for name, value in query.fields.items() if name in passage.query}
         sent = members if passage.method == "POST" else None
         call = calls.method(
@@ -173,7 +173,7 @@ class DescopeDoor:
             refresh_token=token,
         )
         try:
-            said = await self._sessions.asked(call)
+            said = await self._sessions.state.asked(call)
             if isinstance(said, IdpRefusal):
                 return self._refused_method(passage, members, said)
             if said.pair is None:
@@ -181,7 +181,7 @@ class DescopeDoor:
             begun = await self._sessions.brought(said.pair)
         except IdentityProviderError as fault:
             return _failed(fault)
-        return Outcome(_told(said), self._sessions.renewals.cookie_lines(begun), subject=begun.identity.subject)
+        return Outcome(_told(said), self._sessions.state.cookie_lines(begun), subject=begun.identity.subject)
 
     @staticmethod
     def _refused_method(passage: Passage, members: Mapping[str, Any], refusal: IdpRefusal) -> Outcome:
@@ -213,7 +213,7 @@ class DescopeDoor:
         tenant = members.get("tenant")
         if not isinstance(tenant, str) or not is_text(tenant):
             return Outcome(Refuse(Reason.BAD_REQUEST, detail="The field tenant is needed."))
-        return await self._renewed(facts, partial(self._sessions.with_tenant, tenant))
+        return await self._renewed(facts, partial(self._sessions.state.switch_tenant, tenant))
 
     async def _renewed(self, facts: RequestFacts, renew: Callable[[str, RefreshToken], Any]) -> Outcome:
         holder = await self._holder(facts)
@@ -294,7 +294,7 @@ class DescopeDoor:
         """For a flow, which anybody may run: the newest refresh token of whoever is signed in."""
         try:
             holder = await self._holder(facts)
-            return None if isinstance(holder, Reason) else await self._sessions.renewals.newest(*holder)
+            return None if isinstance(holder, Reason) else await self._sessions.state.newest(*holder)
         except IdentityProviderError:
             return None
 

@@ -172,7 +172,7 @@ class Desk:
             return self._to_sign_in(facts, found)
         if found[1].subject != caller.who.subject:
             return Outcome(Refuse(Reason.AMBIGUOUS_CREDENTIALS))  # a planted cookie must not choose whose account it is
-        raw, token = await self.sessions.renewals.newest(*found)
+        raw, token = await self.sessions.state.newest(*found)
         return Here(caller, raw, token)
 
     def _to_sign_in(self, facts: RequestFacts, reason: Reason) -> Outcome:
@@ -202,7 +202,7 @@ class Desk:
     async def ask_or_refusal(self, facts: RequestFacts, call: SignInCall[T], again: Again) -> T | IdpRefusal | Outcome:
         """As `ask`, for who tells one refusal from another."""
         try:
-            return await self.sessions.asked(call)
+            return await self.sessions.state.asked(call)
         except IdentityProviderError as fault:
             return self.failed(facts, fault, again)
 
@@ -245,8 +245,8 @@ class Desk:
             return Outcome(Refuse(outcome))
         if self.sessions.verifier.standing(outcome.refresh) is not None:
             return Outcome(Refuse(Reason.SESSION_REVOKED))  # signed out while this ran
-        receipt = self.sessions.renewals.receipt(token)
-        cookies = await receipt.settled() or self.sessions.renewals.cookie_lines(outcome)
+        receipt = self.sessions.state.receipt(token)
+        cookies = await receipt.settled() or self.sessions.state.cookie_lines(outcome)
         about = about_identity(outcome.identity)
         return Outcome(as_json(200, about), cookies, receipt.written, outcome.identity.subject)
 
@@ -263,7 +263,7 @@ class Desk:
             about |= {"session_token": begun.pair.session, "refresh_token": begun.pair.refresh}
             return Outcome(as_json(200, about), cookies, subject=subject)
         try:
-            lines = (*self.sessions.renewals.cookie_lines(begun), *cookies)
+            lines = (*self.sessions.state.cookie_lines(begun), *cookies)
         except ValueError:
             return Outcome(Refuse(Reason.SESSION_NOT_KEPT, detail=_TOO_LARGE), cookies)
         if not as_page:

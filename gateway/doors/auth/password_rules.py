@@ -24,7 +24,7 @@ class PasswordRules:
         now_s = self._desk.clock.mono_s()
         if self._policy is None or self._until_s <= now_s:
             try:
-                answer = await self._desk.sessions.asked(calls.policy())
+                answer = await self._desk.sessions.state.asked(calls.policy())
             except IdentityProviderError:
                 return self._policy
             if isinstance(answer, PasswordPolicy):
