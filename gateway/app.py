@@ -31,7 +31,7 @@ from gateway.doors.signin import SignIn
 from gateway.gate import Gate
 from gateway.holds import Holds
 from gateway.idp import IdentityProvider
-from gateway.keyring import Keyring
+from gateway.keyring import DescopeKeys, Keyring
 from gateway.places import Place
 from gateway.pool import Pool
 from gateway.reload import needs_restart
@@ -100,7 +100,7 @@ class Gateway:
             self.clock,
             observe=lambda operation, outcome: metrics.idp_requests.labels(operation, outcome).inc(),
         )
-        self.keyring = Keyring(self.idp, rests, self.tasks, self.clock, self._warn_of_emulator)
+        self.keyring = Keyring(DescopeKeys(self.idp, rests, self.clock), self.tasks, self.clock, self._warn_of_emulator)
         rules = SessionRules(config.tokens, config.refresh, config.access_keys, config.server.cookies)
         observe = _observer(metrics, self.audit)
         state = LocalState(

@@ -12,10 +12,12 @@ Keys that worked within a day have an allowance and places of their own, which n
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
+from gateway import changes
 from gateway.chains import Chains
+from gateway.changes import Change, Tell
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.facts import client_key
@@ -65,7 +67,14 @@ _Call = Callable[[bool], Awaitable[Exchanged | Reason]]
 
 class Exchanges:
     def __init__(
-        self, rules: AccessKeyRules, revocations: Revocations, chains: Chains, tasks: Tasks, clock: Clock
+        self,
+        rules: AccessKeyRules,
+        revocations: Revocations,
+        chains: Chains,
+        tasks: Tasks,
+        clock: Clock,
+        *,
+        tell: Tell = changes.nobody,
     ) -> None:
         """chains: told of every key that is exchanged or refused."""
         self._rules = rules
@@ -75,6 +84,7 @@ class Exchanges:
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._allowances = Allowances(capacity=20_000)
+        self._tell = tell
 
     def remembered(self, key: str, options: ExchangeOptions) -> "Exchanged | Reason | None":
         """The answer for `key` where there is one that nothing has to be done about; else None."""
@@ -151,15 +161,47 @@ class Exchanges:
             known.running = None
         now_s = self._clock.mono_s()
         if isinstance(outcome, Exchanged):
-            known.answer, known.answered_s = outcome, now_s
-            known.worked_until_s = now_s + WORKED_S
-            self._chains.renewed(digest, outcome.identity, digest)
+            self.learn(digest, outcome, now_s)
         else:
-            # A refusal ends what was remembered at once; the memory of it keeps its repetition from Descope.
-            known.answer = None
-            known.refused_until_s = now_s + REFUSED_S
-            self._chains.refused(digest, outcome)
+            self.learn_refusal(digest, now_s + REFUSED_S)
         return outcome
+
+    def learn(self, digest: bytes, answer: Exchanged, at_s: float) -> None:
+        """A key was exchanged, here or by somebody else, at `at_s` of the monotonic clock."""
+        known = self._known.setdefault(digest, _Known())
+        if known.answer is not None and known.answered_s >= at_s:
+            return
+        known.answer, known.answered_s = answer, at_s
+        known.worked_until_s = at_s + WORKED_S
+        self._chains.renewed(digest, answer.identity, digest)
+        self._tell(changes.key_exchanged(digest, answer.token, at_s))
+        self._make_room()
+
+    def learn_refusal(self, digest: bytes, until_s: float) -> None:
+        """A key was refused: what was remembered ends at once, and its repetition is kept from Descope until then."""
+        known = self._known.setdefault(digest, _Known())
+        if known.refused_until_s >= until_s:
+            return
+        known.answer = None
+        known.refused_until_s = until_s
+        self._chains.refused(digest, Reason.ACCESS_KEY_REFUSED)
+        self._tell(changes.key_refused(digest, until_s))
+        self._make_room()
+
+    def stale(self, digest: bytes) -> Exchanged | None:
+        """What may still serve for a key while Descope cannot be asked."""
+        known = self._known.get(digest)
+        if known is None or self._clock.mono_s() - known.answered_s > self._rules.max_stale_s:
+            return None
+        return self._usable(known)
+
+    def changes(self) -> Iterator[Change]:
+        """All that is remembered, as it would be told."""
+        for digest, known in self._known.items():
+            if known.answer is not None:
+                yield changes.key_exchanged(digest, known.answer.token, known.answered_s)
+            if known.refused_until_s > self._clock.mono_s():
+                yield changes.key_refused(digest, known.refused_until_s)
 
     def _make_room(self) -> None:
         """Keys that never worked go first: they are what a flood is made of."""

@@ -4,15 +4,13 @@ A profile is an ornament: no request waits long for it, and none fails for want 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from cachetools import LRUCache
 
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import NOBODY, Identity, Person, Reason
-from gateway.idp import IdentityProvider
-from gateway.rests import Rests
 from gateway.tasks import Tasks
 
 _WAITED_S = 0.2
@@ -21,9 +19,11 @@ _MOST = 10_000
 
 
 class Profiles:
-    def __init__(self, idp: IdentityProvider, rests: Rests, tasks: Tasks, clock: Clock) -> None:
-        self._idp = idp
-        self._rests = rests
+    def __init__(
+        self, ask: Callable[[str], Awaitable[Mapping[str, object] | Reason]], tasks: Tasks, clock: Clock
+    ) -> None:
+        """ask: says who the owner of a refresh token is; raises IdentityProviderError."""
+        self._me = ask
         self._tasks = tasks
         self._clock = clock
         self._known: LRUCache[str, tuple[Person, float]] = LRUCache(_MOST)
@@ -53,7 +53,7 @@ class Profiles:
 
     async def _ask(self, identity: Identity, refresh_token: str) -> Person:
         try:
-            answer = await self._rests.ask("me", lambda: self._idp.me(refresh_token))
+            answer = await self._me(refresh_token)
         except IdentityProviderError:
             answer = Reason.IDENTITY_PROVIDER_UNAVAILABLE
         if isinstance(answer, Reason):

@@ -13,11 +13,13 @@ reuse for theft and end the session of whoever holds the newest one.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from gateway import changes
 from gateway.chains import Chains
+from gateway.changes import Change, Tell
 from gateway.clock import Clock
 from gateway.core.credentials import session_cookies
 from gateway.core.errors import IdentityProviderError
@@ -47,7 +49,7 @@ class Renewed:
 class _Link:
     """What is known of one refresh token: its renewal, running or done."""
 
-    task: asyncio.Task[Renewed | Reason]
+    task: asyncio.Future[Renewed | Reason]
     until_s: float
     refusal: bool = False
 
@@ -70,6 +72,7 @@ class Renewals:
         tasks: Tasks,
         clock: Clock,
         on_reuse: Callable[[RefreshToken], None],
+        tell: Tell = changes.nobody,
     ) -> None:
         """chains: told of every session that is renewed."""
         self._rules = rules
@@ -79,6 +82,7 @@ class Renewals:
         self._tasks = tasks
         self._clock = clock
         self._on_reuse = on_reuse
+        self._tell = tell
         self._links: OrderedDict[bytes, _Link] = OrderedDict()
         self._spent: OrderedDict[bytes, int] = OrderedDict()
 
@@ -172,7 +176,8 @@ class Renewals:
 
     # --- used by Receipt ---
 
-    async def _settled(self, token: RefreshToken) -> tuple[tuple[bytes, ...], list[bytes]]:
+    async def settled(self, token: RefreshToken) -> tuple[tuple[bytes, ...], list[bytes]]:
+        """The cookies to write now in the place of `token`'s, and which renewals they deliver."""
         link = self._link(token.digest)
         if link is not None and not link.task.done():
             await asyncio.wait([link.task], timeout=HEAD_WAITS_S)
@@ -202,12 +207,47 @@ class Renewals:
             max(int(renewed.refresh.expires_at_s - renewed.at_s), 1),
         )
 
-    def _delivered(self, digests: list[bytes]) -> None:
-        until_s = self._clock.mono_s() + self._rules.grace_s
+    def delivered(self, digests: Sequence[bytes], until_s: float | None = None) -> None:
+        """These have reached their client. until_s: when to forget them, by the monotonic clock; else after a grace."""
+        until_s = self._clock.mono_s() + self._rules.grace_s if until_s is None else until_s
+        if digests:
+            self._tell(changes.delivered(digests, until_s))
         for digest in digests:
             link = self._links.get(digest)
             if link is not None:
                 link.until_s = min(link.until_s, until_s)
+
+    # --- copies in other processes ------------------------------------------------------------------------------------
+
+    def spend(self, digest: bytes, expires_at_s: int) -> None:
+        """Descope takes this refresh token no more."""
+        if digest not in self._spent:
+            self._spent[digest] = expires_at_s
+            self._tell(changes.spent(digest, expires_at_s))
+
+    def remember(self, digest: bytes, renewed: Renewed, until_s: float) -> None:
+        """Somebody else renewed what is known by `digest`; one that is newer here stays."""
+        known = self._links.get(digest)
+        before = known.renewed if known is not None else None
+        if known is not None and (before is None or before.at_s >= renewed.at_s):
+            return
+        self._make_room()
+        done: asyncio.Future[Renewed | Reason] = asyncio.get_running_loop().create_future()
+        done.set_result(renewed)
+        self._links[digest] = _Link(done, until_s)
+        self._tell_renewed(digest, renewed, until_s)
+        self._chains.renewed(digest, renewed.identity, renewed.refresh.digest)
+
+    def changes(self) -> Iterator[Change]:
+        """All that is remembered, as it would be told."""
+        yield from (changes.spent(*one) for one in self._spent.items())
+        for digest, link in self._links.items():
+            renewed = link.renewed
+            if renewed is not None:
+                yield changes.renewed(digest, renewed.pair, renewed.at_s, link.until_s)
+
+    def _tell_renewed(self, digest: bytes, renewed: Renewed, until_s: float) -> None:
+        self._tell(changes.renewed(digest, renewed.pair, renewed.at_s, until_s))
 
     # --- the memory ---
 
@@ -243,7 +283,8 @@ class Renewals:
             raise IdentityProviderError("refresh: the answer names another subject")
         if isinstance(outcome, Renewed):
             if outcome.refresh.digest != token.digest:
-                self._spent[token.digest] = token.expires_at_s
+                self.spend(token.digest, token.expires_at_s)
+            self._tell_renewed(token.digest, outcome, self._links[token.digest].until_s)
             self._chains.renewed(token.digest, outcome.identity, outcome.refresh.digest)
         elif outcome is Reason.REFRESH_REFUSED:
             link = self._links.get(token.digest)
@@ -284,8 +325,8 @@ class Receipt:
         self._carried: list[bytes] = []
 
     async def settled(self) -> tuple[bytes, ...]:
-        lines, self._carried = await self._renewals._settled(self._token)  # noqa: SLF001  # the two halves of one thing
+        lines, self._carried = await self._renewals.settled(self._token)
         return lines
 
     def written(self) -> None:
-        self._renewals._delivered(self._carried)  # noqa: SLF001
+        self._renewals.delivered(self._carried)

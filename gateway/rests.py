@@ -7,11 +7,13 @@ A bounded number of calls is under way at once, and whoever waited for a place l
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeVar
 
+from gateway import changes
+from gateway.changes import Change, Tell
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderBusy, IdentityProviderError
 
@@ -36,8 +38,11 @@ class _Operation:
 class Rests:
     """The rests of all operations; `observe(operation, seconds)` is told when one begins (and, with 0, ends)."""
 
-    def __init__(self, clock: Clock, observe: Callable[[str, float], None], places: int = 16) -> None:
+    def __init__(
+        self, clock: Clock, observe: Callable[[str, float], None], places: int = 16, tell: Tell = changes.nobody
+    ) -> None:
         self._clock = clock
+        self._tell = tell
         self._observe = observe
         self._places = places
         self._operations: dict[str, _Operation] = {}
@@ -51,6 +56,19 @@ class Rests:
         """Operations that rest now, the seconds left, and why: Descope is busy, or gives no answer."""
         found = [(name, self.remaining_s(name), one.busy) for name, one in self._operations.items()]
         return [(name, left_s, "busy" if busy else "no answer") for name, left_s, busy in found if left_s]
+
+    def adopt(self, operation: str, until_s: float, *, busy: bool) -> None:
+        """Somebody else was told to wait until `until_s` of the monotonic clock."""
+        state = self._operations.setdefault(operation, _Operation())
+        if until_s > max(state.until_s, self._clock.mono_s()):
+            state.until_s, state.busy, state.failures = until_s, busy, max(state.failures, 1)
+            self._told(operation, state)
+
+    def changes(self) -> Iterator[Change]:
+        """All rests, as they would be told."""
+        for name, one in self._operations.items():
+            if one.until_s > self._clock.mono_s():
+                yield changes.rest(name, one.until_s, busy=one.busy)
 
     async def ask(self, operation: str, call: Callable[[], Awaitable[T]], share: str = "", *, about: str = "") -> T:
         """Call Descope when `operation` may be asked, else raise what it was put to rest by.
@@ -121,4 +139,8 @@ class Rests:
         wait_s = fault.retry_after_s or min(_FIRST_BACK_OFF_S * 2 ** min(state.failures - 1, 10), _LONGEST_BACK_OFF_S)
         state.busy = isinstance(fault, IdentityProviderBusy)
         state.until_s = max(state.until_s, now_s + wait_s)
-        self._observe(operation, state.until_s - now_s)
+        self._told(operation, state)
+
+    def _told(self, operation: str, state: _Operation) -> None:
+        self._observe(operation, state.until_s - self._clock.mono_s())
+        self._tell(changes.rest(operation, state.until_s, busy=state.busy))

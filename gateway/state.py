@@ -3,11 +3,13 @@
 `Sessions` judges credentials by it. Here it is held in memory by the process that also serves.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from gateway import changes
 from gateway.chains import Chains
+from gateway.changes import Tell
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import (
@@ -126,13 +128,15 @@ class LocalState:
         tasks: Tasks,
         clock: Clock,
         observe: Observe,
+        tell: Tell = changes.nobody,
     ) -> None:
+        """tell: hears of every change of what other processes keep copies of."""
         self._idp = idp
         self._rests = rests
         self._clock = clock
         self._observe = observe
         self.chains = Chains()
-        self.revocations = Revocations(clock, self.chains)
+        self.revocations = Revocations(clock, self.chains, tell)
         self.verifier = Verifier(rules.tokens, keyring=keyring, revocations=self.revocations, clock=clock)
         self.renewals = Renewals(
             rules.refresh,
@@ -142,9 +146,10 @@ class LocalState:
             tasks=tasks,
             clock=clock,
             on_reuse=lambda token: observe("refresh", "reused", token),
+            tell=tell,
         )
-        self.exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock)
-        self._profiles = Profiles(idp, rests, tasks, clock)
+        self.exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock, tell=tell)
+        self._profiles = Profiles(self.me, tasks, clock)
         self.newest = self.renewals.newest
         self.successor = self.renewals.successor
         self.receipt = self.renewals.receipt
@@ -229,6 +234,10 @@ class LocalState:
 
     async def revoke(self, identity: Identity) -> None:
         self.revocations.revoke(identity.digest, identity.expires_at_s)
+
+    async def me(self, refresh_token: str) -> Mapping[str, object] | Reason:
+        """Ask Descope who the owner of a refresh token is; raises IdentityProviderError."""
+        return await self._rests.ask("me", lambda: self._idp.me(refresh_token))
 
     async def _checked(self, pair: SessionPair) -> Renewed:
         renewed = await checked(self.verifier, pair, self._clock.now_s())

@@ -2299,8 +2299,8 @@ an exchange that nobody waits for is remembered for ever
 
 a refused key is refused for ever
 @ REMEDIES::test_t14_a_refused_key_is_refused_from_memory_for_ten_seconds
-- known.refused_until_s = now_s + REFUSED_S
-+ known.refused_until_s = now_s + 1e9
+- self.learn_refusal(digest, now_s + REFUSED_S)
++ self.learn_refusal(digest, now_s + 1e9)
 
 an exchange is remembered for ever
 @ DOOR::test_t15_a_revoked_access_key_stops_within_the_time_it_is_remembered
@@ -2309,8 +2309,8 @@ an exchange is remembered for ever
 
 an exchange is not remembered
 @ DOOR::test_an_access_key_is_exchanged_once_and_remembered
-- known.answer, known.answered_s = outcome, now_s
-+ known.answer, known.answered_s = None, now_s
+- known.answer, known.answered_s = answer, at_s
++ known.answer, known.answered_s = None, at_s
 
 a busy key waits when its time is over
 @ DOOR::test_an_access_key_is_exchanged_again_behind_the_answer_before_it_grows_old
@@ -2371,9 +2371,9 @@ many clients may try keys without end
 
 a refusal leaves the old answer
 @ REMEDIES::test_t14_a_refusal_ends_what_was_remembered_at_once
--             known.answer = None
--             known.refused
-+             known.refused
+-         known.answer = None
+-         known.refused
++         known.refused
 
 keys whose texts run together are one
 @ REMEDIES::test_t13_keys_and_options_that_spell_the_same_text_are_different
@@ -2484,15 +2484,15 @@ an answer without keys takes the old ones away
 - if keys is None:
 -
 + if keys is None:
-+                     from gateway.core.keyset import KeySet
-+                     keys = KeySet({}, generation)
-+                 if False:
++                 from gateway.core.keyset import KeySet
++                 keys = KeySet({}, generation)
++             if False:
 +
 
 who hangs up takes the keys from the others
 @ REMEDIES::test_who_stops_waiting_for_the_keys_stops_nobody_else
-- await asyncio.shield(self._start_fetch())
-+ await self._start_fetch()
+- await asyncio.shield(self._start_fetch(unknown=unknown))
++ await self._start_fetch(unknown=unknown)
 
 keys that have grown old are not fetched again
 @ REMEDIES::test_t15_a_withdrawn_key_stops_after_ten_minutes

@@ -71,6 +71,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "idp_methods/totp",
         "idp_methods/flows",
         "idp",
+        "changes",
     ),
     (
         "rests",
