@@ -63,6 +63,24 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Allowing(Protocol):
+    """How often whom is let through; `core.limits.Allowances` has what is promised."""
+
+    def take_all(self, asked: Sequence[tuple[Limit, str]], now_ns: int) -> tuple[Standing, ...]:
+        """Spend one request of each (limit, caller), or none of any when one of them has to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a gateway has in common with the other workers, where it is one of several."""
+
+    state: State
+    keyring: Keyring
+    allowances: Allowing
+    sign_in_allowances: Allowing
+    workers: int = 1
+
+
 class Gateway:
     """One gateway: construct, `start`, `stop`. Nothing is listened on and nobody asked before `start`."""
 
@@ -74,13 +92,15 @@ class Gateway:
         log_stream: TextIO | None = None,
         clock: Clock | None = None,
         traces: "Traces | None" = None,
+        tasks: Tasks | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        """traces: where to write a trace for each request; stopped with the gateway."""
+        """traces: where to write a trace for each request; stopped with the gateway. shared: None for one alone."""
         _refuse_slow_parser()
         self.config = config
         self.clock = clock or SystemClock()
         self.metrics = Metrics()
-        self.tasks = Tasks()
+        self.tasks = tasks or Tasks()
         self.request_log = RequestLog(log_form, log_stream or sys.stdout, self.clock.now_s)
         self._traces = traces
         lost = self.metrics.audit_lost
@@ -91,35 +111,22 @@ class Gateway:
         self._stopping = False
         self._runners: list[web.ServerRunner] = []
         metrics = self.metrics
-        rests = self._rests = Rests(
-            self.clock, lambda operation, seconds: metrics.idp_rest.labels(operation).set(seconds)
+        self.holding: Holding | None = None
+        if shared is None:
+            self.holding = Holding(config, metrics, self.audit, self.tasks, self.clock)
+            allowances = Allowances(), Allowances(capacity=20_000)
+            shared = Shared(self.holding.state, self.holding.keyring, *allowances)
+        self._shared = shared
+        self.keyring = shared.keyring
+        self.sessions = Sessions(
+            config.refresh, shared.state, tasks=self.tasks, clock=self.clock, observe=observer(metrics, self.audit)
         )
-        self.idp = IdentityProvider(
-            config.tokens,
-            config.base_url,
-            self.clock,
-            observe=lambda operation, outcome: metrics.idp_requests.labels(operation, outcome).inc(),
-        )
-        self.keyring = Keyring(DescopeKeys(self.idp, rests, self.clock), self.tasks, self.clock, self._warn_of_emulator)
-        rules = SessionRules(config.tokens, config.refresh, config.access_keys, config.server.cookies)
-        observe = _observer(metrics, self.audit)
-        state = LocalState(
-            rules,
-            idp=self.idp,
-            keyring=self.keyring,
-            rests=rests,
-            tasks=self.tasks,
-            clock=self.clock,
-            observe=observe,
-        )
-        self.sessions = Sessions(config.refresh, state, tasks=self.tasks, clock=self.clock, observe=observe)
         verifier = self.sessions.verifier
         metrics.token_cache.read_from(("hit",), lambda: verifier.hits)
         metrics.token_cache.read_from(("miss",), lambda: verifier.misses)
-        self.upstreams = Upstreams(self.clock, self.tasks)
+        self.upstreams = Upstreams(self.clock, self.tasks, shared.workers)
         self.certificate = server_certificate(config.server.tls) if config.server.tls is not None else None
         self.assertion_keys: AssertionKeys | None = None
-        self._allowances, self._sign_in_allowances = Allowances(), Allowances(capacity=20_000)
         self._holds = Holds(self.clock)
         self._listener: Listener | None = None
         self.gate = self._gate(config)
@@ -127,7 +134,7 @@ class Gateway:
         self.door = self._door(config)
 
     def _gate(self, config: Config) -> Gate:
-        return Gate(config.table, config.server, self.sessions, self._allowances, self.clock)
+        return Gate(config.table, config.server, self.sessions, self._shared.allowances, self.clock)
 
     def _door(self, config: Config) -> ProxyDoor:
         """What follows from a route file; all that outlives it is shared with the door before."""
@@ -135,7 +142,7 @@ class Gateway:
         # Nobody needs keys where no upstream gets assertions, and then none are published.
         asserted = any(upstream.assertion for upstream in config.upstreams)
         if asserted and self.assertion_keys is None:
-            self.assertion_keys = AssertionKeys(config.assertion, self.clock)
+            self.assertion_keys = AssertionKeys(config.assertion, self.clock, follows=self.holding is None)
         keys = self.assertion_keys if asserted else None
         flows = FlowSetting(
             config.tokens.project_id,
@@ -152,7 +159,7 @@ class Gateway:
                 self.tasks,
                 self.clock,
                 flows=flows,
-                allowances=self._sign_in_allowances,
+                allowances=self._shared.sign_in_allowances,
                 keys=keys,
                 renews_by_redirect=config.forward_auth is not None,
             ),
@@ -182,35 +189,42 @@ class Gateway:
         Requests under way are finished by the one that they came to; streams are judged by this one when their next
         look is due.
         """
+        self.prepared(config)()
+
+    def prepared(self, config: Config) -> Callable[[], None]:
+        """All of `take_up` that can fail; what is returned does the rest, and cannot."""
         found = needs_restart(self.config, config)
         if found:
             raise ConfigError(tuple(f"{key} has changed, and is read at start alone; restart for it" for key in found))
-        had_keys, before = self.assertion_keys is not None, (self.gate, self.config)
-        self.gate = self._gate(config)
+        had_keys, before = self.assertion_keys is not None, self.gate
+        self.gate = gate = self._gate(config)
         try:
             door = self._door(config)
-        except ConfigError:
-            self.gate = before[0]
-            raise
-        self.config = config
-        self.streams.gate = self.gate
+        finally:
+            self.gate = before
+        return lambda: self._swap(config, gate, door, had_keys=had_keys)
+
+    def _swap(self, config: Config, gate: Gate, door: ProxyDoor, *, had_keys: bool) -> None:
+        before, self.config = self.config, config
+        self.gate = self.streams.gate = gate
         self.door = door
         if self._listener is not None:
             self._listener.door = door
-        for upstream in before[1].upstreams:
+        for upstream in before.upstreams:
             self.metrics.forget_upstream(upstream.name)
         self._serve_upstreams()
         if not had_keys:
             self._watch_assertion_keys()
-        for warning in config.warnings:
-            log.warning(warning)
+        if self.holding is not None:
+            for warning in config.warnings:
+                log.warning(warning)
 
     def _serve_upstreams(self) -> None:
         for pool in self.upstreams.serve(self.config.upstreams):
             _watch(self.metrics, pool)
 
     def _watch_assertion_keys(self) -> None:
-        if self.assertion_keys is not None and self.config.assertion.key_file:
+        if self.assertion_keys is not None and self.config.assertion.key_file and self.holding is not None:
             self.tasks.start(self.assertion_keys.keep_watch(), "watch the file of assertion keys")
 
     @property
@@ -341,24 +355,6 @@ class Gateway:
         self.decisions.note(record)
         if self.audit is not None:
             self.audit.refused(record)
-
-    def _warn_of_emulator(self) -> None:
-        log.warning(
-            "DESCOPE IS AN EMULATOR: anybody can sign in as anybody. For a developer's machine only.",
-            base_url=self.idp.base_url,
-        )
-
-
-def _observer(metrics: Metrics, audit: Audit | None) -> Callable[[str, str, Who], None]:
-    counters = {"refresh": metrics.refreshes, "exchange": metrics.key_exchanges}
-
-    def observe(event: str, outcome: str, who: Who) -> None:
-        if event in counters:
-            counters[event].labels(outcome).inc()
-        if audit is not None:
-            audit.told(event, outcome, who)
-
-    return observe
 
 
 def _watch(metrics: Metrics, pool: Pool) -> None:

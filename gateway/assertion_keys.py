@@ -11,16 +11,24 @@ import hashlib
 import json
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
+from gateway import changes
+from gateway.changes import Change, Tell
 from gateway.clock import Clock
 from gateway.core.assertion import LIFE_S, Claims
 from gateway.core.errors import ConfigError
@@ -108,11 +116,16 @@ class _Published:
 class AssertionKeys:
     """Signs, and tells which keys to verify with; raises ConfigError where the key file cannot be used."""
 
-    def __init__(self, rules: AssertionRules, clock: Clock) -> None:
+    def __init__(
+        self, rules: AssertionRules, clock: Clock, tell: Tell = changes.nobody, *, follows: bool = False
+    ) -> None:
+        """follows: makes no keys and reads none, but has those of another process, once `adopt` has been called."""
         self._rules = rules
         self._clock = clock
+        self._tell = tell
+        self._follows = follows
         self._fault = ""
-        keys = self._read_at_start()
+        keys = (fresh_key(),) if follows else self._read_at_start()
         now_s = clock.mono_s()
         self._published = {key.id: _Published(key, now_s) for key in keys}
         self._offered = tuple(self._published)
@@ -146,10 +159,34 @@ class AssertionKeys:
                 one.until_s = now_s + KEPT_S
         self._next = keys[0] if keys[0].id != self._signing.id else None
         self._turn(now_s)
+        for change in self.changes():
+            self._tell(change)
+
+    def changes(self) -> Iterator[Change]:
+        """The keys with their times, as they would be told to another process that signs."""
+        published = [[_pem(one.key), one.since_s, one.until_s] for one in self._published.values()]
+        following = self._next.id if self._next is not None else ""
+        yield changes.assertion_keys([published, list(self._offered), self._signing.id, following, self._made_s])
+
+    def adopt(self, known: list[Any]) -> None:
+        """Go on with the keys that another process told of with `changes`; younger ones than ours are passed over."""
+        published, offered, signing, following, made_s = known
+        if not self._follows and made_s >= self._made_s:
+            return
+        own = [self._published[key_id].key for key_id in self._offered]
+        known_keys = [(_read(pem.encode("ascii")), since_s, until_s) for pem, since_s, until_s in published]
+        self._published = {key.id: _Published(key, since_s, until_s) for key, since_s, until_s in known_keys}
+        self._offered = tuple(offered)
+        self._signing = self._published[signing].key
+        self._next = self._published[following].key if following else None
+        self._made_s = made_s
+        self._turn(self._clock.mono_s())
+        if not self._follows and self._rules.key_file and tuple(key.id for key in own) != self._offered:
+            self.offer(own)  # the file has changed meanwhile
 
     async def look(self) -> None:
         """Take what the key file holds now; what cannot be used is told once, and changes nothing."""
-        if not self._rules.key_file:
+        if not self._rules.key_file or self._follows:
             return
         try:
             keys = await asyncio.to_thread(read_key_file, self._rules.key_file)
@@ -180,7 +217,7 @@ class AssertionKeys:
 
     def _turn(self, now_s: float) -> None:
         """Do what is due by now, and note when the next thing will be."""
-        rotate_at_s = float("inf") if self._rules.key_file else self._made_s + self._rules.rotate_s
+        rotate_at_s = float("inf") if self._rules.key_file or self._follows else self._made_s + self._rules.rotate_s
         if now_s >= rotate_at_s:
             self._made_s = now_s
             self.offer((fresh_key(),))  # comes back here
@@ -216,6 +253,10 @@ def _told(err: OSError | UnusableKeys) -> str:
     if isinstance(err, UnusableKeys):
         return str(err)
     return f"the file cannot be read: {err.strerror or type(err).__name__}"
+
+
+def _pem(key: SigningKey) -> str:
+    return key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
 
 
 def _of_number(number: int) -> str:

@@ -30,6 +30,11 @@ _FORM = 0o640
 _asking: ContextVar[Record | None] = ContextVar("asking", default=None)
 
 
+def asking() -> Record | None:
+    """The request on whose behalf this happens, where that is known."""
+    return _asking.get()
+
+
 def asked_by(record: Record | None) -> AbstractContextManager[None]:
     """What happens inside, in tasks that are started there too, is on behalf of this request; None changes nothing."""
     return contextlib.nullcontext() if record is None else _asked_by(record)

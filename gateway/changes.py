@@ -32,7 +32,7 @@ def exempted(digest: bytes, expires_at_s: int) -> Change:
 
 def renewed(digest: bytes, pair: SessionPair, at_s: float, until_mono_s: float) -> Change:
     """pair: what takes the place of the refresh token known by `digest`."""
-    return ["renewed", digest.hex(), pair.session, pair.refresh, dict(pair.profile), at_s, until_mono_s]
+    return ["renewed", digest.hex(), [pair.session, pair.refresh, dict(pair.profile)], at_s, until_mono_s]
 
 
 def spent(digest: bytes, expires_at_s: int) -> Change:

@@ -23,6 +23,11 @@ HOWEVER_RESTED_S = math.inf  # as long as the pool keeps connections at all
 _LINGER_S = 5.0  # for what was written into a tunnel before its end
 
 
+def shared_among(rules: ConnectionRules, workers: int) -> ConnectionRules:
+    """One worker's part of the connections, and of the places to wait for one."""
+    return replace(rules, most=max(rules.most // workers, 1), queue=rules.queue // workers)
+
+
 class Pooled(Connection):
     """A connection that has a place in a pool."""
 
@@ -48,14 +53,15 @@ class Pool:
     repeats, repeats_refused: requests that were repeated, and that were not for want of budget.
     """
 
-    def __init__(self, upstream: Upstream, clock: Clock) -> None:
+    def __init__(self, upstream: Upstream, clock: Clock, workers: int = 1) -> None:
+        """workers: among how many processes the connections are shared; each may have at least one."""
         self.upstream = upstream
         self.repeats = 0
         self.repeats_refused = 0
         self.dial = Dial(upstream)
         self.places = Places(upstream, clock, self._wake)
         self._balance = self.places.balance
-        self._rules = upstream.connections
+        self._rules = shared_among(upstream.connections, workers)
         self._keep_alive_s = upstream.connections.keep_alive_s
         self._mono_s = clock.mono_s
         self._taken = 0

@@ -207,8 +207,11 @@ class Renewals:
             max(int(renewed.refresh.expires_at_s - renewed.at_s), 1),
         )
 
-    def delivered(self, digests: Sequence[bytes], until_s: float | None = None) -> None:
-        """These have reached their client. until_s: when to forget them, by the monotonic clock; else after a grace."""
+    def delivered(self, digests: Sequence[bytes], until_s: float | None = None) -> float:
+        """These have reached their client. Returns when they are forgotten, by the monotonic clock: after a grace.
+
+        until_s: the same, where somebody else has said so.
+        """
         until_s = self._clock.mono_s() + self._rules.grace_s if until_s is None else until_s
         if digests:
             self._tell(changes.delivered(digests, until_s))
@@ -216,6 +219,7 @@ class Renewals:
             link = self._links.get(digest)
             if link is not None:
                 link.until_s = min(link.until_s, until_s)
+        return until_s
 
     # --- copies in other processes ------------------------------------------------------------------------------------
 

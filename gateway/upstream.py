@@ -29,8 +29,10 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 class Upstreams:
     """The pools of all upstreams of a route table, and the exchanges that wait for a reply without a task."""
 
-    def __init__(self, clock: Clock, tasks: Tasks) -> None:
+    def __init__(self, clock: Clock, tasks: Tasks, workers: int = 1) -> None:
+        """workers: how many processes have pools like these; what an upstream may have at most is shared among them."""
         self._clock = clock
+        self._workers = workers
         self.tasks = tasks
         self.deadlines = Deadlines()
         self.outbox = Outbox()
@@ -68,7 +70,7 @@ class Upstreams:
         return tuple(self._pools.values())
 
     def _begun(self, upstream: Upstream) -> Pool:
-        pool = Pool(upstream, self._clock)
+        pool = Pool(upstream, self._clock, self._workers)
         if upstream.health is not None:
             self._checks[upstream] = Checks(pool, upstream.health).start(self.tasks)
         return pool
@@ -77,7 +79,7 @@ class Upstreams:
         pool = self._pools.get(upstream)
         if pool is None:
             # A request that was judged by a table of before: nothing of its pool is kept.
-            pool = Pool(upstream, self._clock)
+            pool = Pool(upstream, self._clock, self._workers)
             pool.close()
         return pool
 

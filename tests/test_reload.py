@@ -33,7 +33,7 @@ def text_of(house: House, routes: str = OPEN, top: str = "", **said: str) -> str
     """A route file for a house's surroundings. said: server, descope, upstreams: more of each."""
     return f"""
 version: 1
-descope: {{project_id: {PROJECT}, base_url: "{house.gateway.idp.base_url}"{said.get("descope", "")}}}
+descope: {{project_id: {PROJECT}, base_url: "{house.gateway.config.base_url}"{said.get("descope", "")}}}
 server: {{public_urls: ["http://app.example.com"], cookies: {{secure: false}}{said.get("server", "")}}}
 upstreams:
   legacy: {{url: "http://{LOOPBACK}:{house.upstream.port}", retry_after: hold{said.get("legacy", "")}}}

@@ -1,0 +1,252 @@
+"""The state as a worker has it: copies to answer from, and the keeper for what only it can tell.
+
+Everything that is awaited here is asked of the keeper, which alone speaks to Descope. While it is gone that fails, and
+callers who need it are told to come again; whoever is known already passes untouched.
+"""
+
+import asyncio
+import base64
+from typing import Any, Protocol, TypeVar
+
+import httpx
+
+from gateway import changes
+from gateway.audit import asking
+from gateway.chains import Chains
+from gateway.changes import Change
+from gateway.clock import Clock
+from gateway.core.errors import IdentityProviderError
+from gateway.core.model import ExchangeOptions, Identity, Reason, RefreshToken, SetCookies
+from gateway.exchanges import Exchanged, Exchanges, TooMany, key_digest
+from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
+from gateway.idp_http import Unusable
+from gateway.keyring import Found, Keyring
+from gateway.profiles import Profiles
+from gateway.renewals import HEAD_WAITS_S, Renewals, Renewed
+from gateway.rests import Rests
+from gateway.revocations import Revocations
+from gateway.state import SessionRules, checked, checked_key
+from gateway.tasks import Tasks
+from gateway.verification import Verifier
+
+T = TypeVar("T")
+
+
+class Link(Protocol):
+    """The way to the keeper."""
+
+    async def ask(self, question: str, **members: object) -> Any:
+        """What the keeper answers; raises IdentityProviderError, also while there is no keeper."""
+
+    def tell(self, change: Change) -> None:
+        """Say what has changed."""
+
+
+class RemoteKeys:
+    """Implements `KeySource`: asks the keeper."""
+
+    def __init__(self, link: Link, rests: Rests) -> None:
+        self._link = link
+        self._rests = rests
+
+    async def fetch(self, *, unknown: bool) -> Found:
+        document, is_emulator, at_s, asked_s = await self._link.ask("keys", unknown=unknown)
+        return Found(document, is_emulator, at_s, asked_s)
+
+    def resting_s(self) -> float:
+        return self._rests.remaining_s("keys")
+
+
+class RemoteState:
+    """Implements `State` for one worker."""
+
+    def __init__(self, rules: SessionRules, link: Link, *, tasks: Tasks, clock: Clock) -> None:
+        self._link = link
+        self._tasks = tasks
+        self._clock = clock
+        self.chains = Chains()
+        self.revocations = Revocations(clock, self.chains)
+        self.rests = Rests(clock, lambda operation, seconds: None)
+        self.keyring = Keyring(RemoteKeys(link, self.rests), tasks, clock, lambda: None)
+        self.verifier = Verifier(rules.tokens, keyring=self.keyring, revocations=self.revocations, clock=clock)
+        self.renewals = Renewals(
+            rules.refresh,
+            rules.cookies,
+            revocations=self.revocations,
+            chains=self.chains,
+            tasks=tasks,
+            clock=clock,
+            on_reuse=lambda token: None,
+        )
+        self.exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock)
+        self.profiles = Profiles(self._me, tasks, clock)
+        self._renewing: dict[bytes, asyncio.Task[Renewed | Reason]] = {}
+        self._exchanging: dict[bytes, asyncio.Task[Exchanged | Reason | TooMany]] = {}
+        self.successor = self.renewals.successor
+        self.cookie_lines = self.renewals.cookie_lines
+        self.remembered_key = self.exchanges.remembered
+        self.is_key_refused = self.exchanges.is_refused
+        self.person = self.profiles.person
+
+    # --- renewals ---------------------------------------------------------------------------------------------------
+
+    def is_resting(self, operation: str) -> bool:
+        return self.rests.remaining_s(operation) > 0
+
+    async def renew(self, raw: str, token: RefreshToken, margin_s: float = 0.0) -> Renewed | Reason:
+        covers = self.revocations.covers
+        if covers(token):
+            return Reason.SESSION_REVOKED
+        known = self.renewals.successor(token.digest)
+        if known is not None and known.identity.expires_at_s - self._clock.now_s() > margin_s:
+            return Reason.SESSION_REVOKED if covers(known.refresh) or covers(known.identity) else known
+        task = self._tasks.spawn(self._renew("renew", raw=raw, margin_s=margin_s), "have a session renewed")
+        # Receipts wait for it; of several at once the last is as good as any, for the keeper makes them one.
+        self._renewing[token.digest] = task
+        task.add_done_callback(lambda _: self._renewed(token.digest, task))
+        return await asyncio.shield(task)
+
+    def _renewed(self, digest: bytes, task: asyncio.Task[Renewed | Reason]) -> None:
+        if self._renewing.get(digest) is task:
+            del self._renewing[digest]
+
+    async def _renew(self, question: str, **members: object) -> Renewed | Reason:
+        answer = await self._ask(question, **members)
+        if isinstance(answer, str):
+            return _reason(answer)
+        session, refresh, profile, at_s = answer
+        renewed = await checked(self.verifier, SessionPair(session, refresh, profile), at_s)
+        covers = self.revocations.covers
+        return Reason.SESSION_REVOKED if covers(renewed.refresh) or covers(renewed.identity) else renewed
+
+    async def switch_tenant(self, tenant: str, raw: str, token: RefreshToken) -> Renewed | Reason:
+        return await self._renew("switch_tenant", raw=raw, tenant=tenant)
+
+    async def newest(self, raw: str, token: RefreshToken) -> tuple[str, RefreshToken]:
+        found = await self._ask("newest", raw=raw)
+        newest = await self.verifier.verify_refresh(found)
+        return (raw, token) if isinstance(newest, Reason) else (found, newest)
+
+    def receipt(self, token: RefreshToken) -> SetCookies:
+        return _Receipt(self, token)
+
+    async def settled(self, token: RefreshToken) -> tuple[tuple[bytes, ...], list[bytes]]:
+        """For receipts: what to write now, and which renewals that delivers."""
+        running = self._renewing.get(token.digest)
+        if running is not None:
+            await asyncio.wait([running], timeout=HEAD_WAITS_S)
+        return await self.renewals.settled(token)
+
+    def delivered(self, digests: list[bytes]) -> None:
+        """For receipts: these have reached their client."""
+        if digests:
+            until_s = self.renewals.delivered(digests)
+            self._link.tell(changes.delivered(digests, until_s))
+
+    # --- access keys ------------------------------------------------------------------------------------------------
+
+    async def exchange(self, key: str, options: ExchangeOptions, client: str) -> Exchanged | Reason | TooMany:
+        digest = key_digest(key, options)
+        running = self._exchanging.get(digest)
+        if running is None:
+            running = self._tasks.spawn(self._exchange(key, options, client), "have an access key exchanged")
+            self._exchanging[digest] = running
+            running.add_done_callback(lambda _: self._exchanging.pop(digest, None))
+        try:
+            return await asyncio.shield(running)
+        except IdentityProviderError:
+            answer = self.exchanges.stale(digest)
+            if answer is None:
+                raise
+            return answer
+
+    async def _exchange(self, key: str, options: ExchangeOptions, client: str) -> Exchanged | Reason | TooMany:
+        members = {"key": key, "claims": options.claims, "tenant": options.tenant, "client": client}
+        answer = await self._ask("exchange", **members)
+        if isinstance(answer, int):
+            return TooMany(answer)
+        kind, said = answer
+        return await checked_key(self.verifier, said) if kind == "token" else _reason(said)
+
+    # --- Descope, for somebody --------------------------------------------------------------------------------------
+
+    async def asked(self, call: SignInCall[T]) -> T | IdpRefusal:
+        answer = await self._ask("asked", **spelled(call))
+        if len(answer) == 2:
+            return IdpRefusal(*answer)
+        status, headers, content = answer
+        response = httpx.Response(status, headers=[tuple(line) for line in headers], content=base64.b64decode(content))
+        try:
+            return call.read(response)
+        except Unusable as problem:
+            raise IdentityProviderError(f"Descope, {call.operation}: {problem}") from None
+
+    async def brought(self, pair: SessionPair) -> Renewed:
+        fresh = await checked(self.verifier, pair, self._clock.now_s())
+        if pair.profile:
+            self.profiles.learn(fresh.identity, pair.profile)
+        if self.revocations.knows_subject(fresh.identity.subject):
+            for token in (fresh.identity, fresh.refresh):
+                await self._ask("exempt", digest=token.digest.hex(), expires_at_s=token.expires_at_s)
+        return fresh
+
+    async def sign_out(self, raw: str, token: RefreshToken, *, everywhere: bool) -> None:
+        # Here at once, whatever becomes of the question.
+        self.revocations.revoke(token.digest, token.expires_at_s)
+        await self._ask("sign_out", raw=raw, everywhere=everywhere)
+
+    async def revoke(self, identity: Identity) -> None:
+        self.revocations.revoke(identity.digest, identity.expires_at_s)
+        await self._ask("revoke", digest=identity.digest.hex(), expires_at_s=identity.expires_at_s)
+
+    async def _me(self, refresh_token: str) -> "dict[str, object] | Reason":
+        answer = await self._ask("me", raw=refresh_token)
+        return _reason(answer) if isinstance(answer, str) else answer
+
+    async def _ask(self, question: str, **members: object) -> Any:
+        """With the request that it is asked for, so that audit records name it."""
+        record = asking()
+        if record is not None:
+            members["on"] = {name: getattr(record, name) for name in ON}
+        return await self._link.ask(question, **members)
+
+
+ON = ("request_id", "trace_id", "route", "method", "host", "path", "client")
+"""What the keeper's audit records say of the request."""
+
+
+class _Receipt:
+    """Implements `model.SetCookies` for one request."""
+
+    def __init__(self, state: RemoteState, token: RefreshToken) -> None:
+        self._state = state
+        self._token = token
+        self._carried: list[bytes] = []
+
+    async def settled(self) -> tuple[bytes, ...]:
+        lines, self._carried = await self._state.settled(self._token)
+        return lines
+
+    def written(self) -> None:
+        self._state.delivered(self._carried)
+
+
+def spelled(call: SignInCall[Any]) -> dict[str, object]:
+    """A question to Descope as JSON; `asked_call` reads it again."""
+    return {
+        "operation": call.operation.value,
+        "path": call.path,
+        "read": f"{call.read.__module__}:{call.read.__name__}",
+        "body": call.body,
+        "params": dict(call.params),
+        "credential": call.credential,
+        "headers": dict(call.headers),
+        "refusals": sorted(call.refusals),
+        "site": call.site,
+        "most_bytes": call.most_bytes,
+        "about": call.about,
+    }
+
+
+def _reason(word: str) -> Reason:
+    return Reason[word.upper()]
