@@ -1,44 +1,46 @@
-"""Builds the gateway from its settings, starts it and stops it; the admin listener stands here too.
+"""Builds what serves from its settings, starts it and stops it.
 
-The public listener and the admin listener share nothing but this process: what operators ask is answered on its own
-address, by exact path, and nothing there is ever forwarded.
+The public listener and the admin listener share nothing but this process.
 """
 
 import asyncio
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from socket import socket
 from typing import TYPE_CHECKING, TextIO
 
 from aiohttp import http_parser, web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import generate_latest
 
+from gateway.admin import Admin, watched_of
 from gateway.assertion_keys import AssertionKeys, Assertions
-from gateway.audit import Audit, Who
+from gateway.audit import Audit
 from gateway.certificates import server_certificate
 from gateway.clock import Clock, SystemClock
 from gateway.core import tokens
 from gateway.core.errors import ConfigError
-from gateway.core.limits import Allowances
+from gateway.core.limits import Allowances, Allowing
 from gateway.core.model import Reason
-from gateway.decisions import Decisions, told
+from gateway.decisions import Decided, Decisions
 from gateway.doors.auth.flow import FlowSetting
 from gateway.doors.listener import Listener
 from gateway.doors.proxy import Inside, ProxyDoor
 from gateway.doors.signin import SignIn
 from gateway.gate import Gate
+from gateway.holding import Holding, observer
 from gateway.holds import Holds
-from gateway.idp import IdentityProvider
-from gateway.keyring import DescopeKeys, Keyring
+from gateway.keyring import Keyring
+from gateway.listening import Address, listen
 from gateway.places import Place
 from gateway.pool import Pool
 from gateway.reload import needs_restart
-from gateway.rests import Rests
 from gateway.routefile import Config
 from gateway.sessions import Sessions
-from gateway.state import LocalState, SessionRules
+from gateway.sight import Sight, sight_of
+from gateway.state import State
 from gateway.status import StatusPage, Watched
 from gateway.streams import Streams
 from gateway.tasks import Tasks
@@ -48,26 +50,10 @@ from gateway.upstream import Upstreams
 if TYPE_CHECKING:
     from gateway.traces import Traces
 
-_BACKLOG = 1024
 _LAST_REQUESTS_S, _LAST_LOOKS = 0.25, 25  # the way there and back of clients far away
+_MOST_LOOKS = 200
 # Signed by nobody, for nobody: if this ever verifies, the gateway must not serve.
 _FORGED = "eyJhbGciOiJub25lIiwia2lkIjoieCIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsInN1YiI6IlUyeCJ9.AA"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Allowing(Protocol):
-    """How often whom is let through; `core.limits.Allowances` has what is promised."""
-
-    def take_all(self, asked: Sequence[tuple[Limit, str]], now_ns: int) -> tuple[Standing, ...]:
-        """Spend one request of each (limit, caller), or none of any when one of them has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +218,19 @@ class Gateway:
         return self.keyring.is_ready and not self._stopping
 
     async def start(
-        self, listen: Address, admin: Address | None, status: Address | None = None
+        self, where: Address | Sequence[socket], admin: Address | None, status: Address | None = None
     ) -> tuple[Address, Address | None]:
         """Listen, and fetch the signing keys meanwhile; returns the bound addresses. Raises ConfigError or OSError.
 
-        status: where the status page is; then in `status_address`.
+        where: clients come in, at an address or through sockets that stay open behind this gateway. status: where the
+        status page is; then in `status_address`.
         """
-        for warning in self.config.warnings:
-            log.warning(warning)
-        self.metrics.reload_success.set(1)
-        self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
+        if self.holding is not None:
+            for warning in self.config.warnings:
+                log.warning(warning)
+            self.metrics.reload_success.set(1)
+            self.metrics.workers.set(1)
+            self.metrics.keys_age.set_function(lambda: self.keyring.age_s if self.keyring.is_ready else -1)
         self.tasks.start(self.keyring.keep_fresh(), "keep the signing keys fresh")
         self.tasks.start(self.streams.keep_watch(), "watch over open streams")
         self._watch_assertion_keys()
@@ -250,30 +239,25 @@ class Gateway:
             self.metrics.certificate_expiry.set_function(certificate.expires_s)
             self.tasks.start(certificate.keep_watch(), "watch the files of the certificate")
         self._serve_upstreams()
-        context = self.certificate.context if self.certificate is not None else None
+        context = certificate.context if certificate is not None else None
         self._listener = Listener(self.door, self.config.server.head_limits)
-        public = await self._listen(self._listener, listen, context)
-        private = await self._listen(web.Server(self._admin), admin) if admin is not None else None
+        public = await self._listen(self._listener, where, context)
+        private = await self._listen(web.Server(Admin(self).serve), admin) if admin is not None else None
         if status is not None:
-            self.status_address = await self._listen(web.Server(StatusPage(self._watched).serve), status)
+            self.status_address = await self._listen(web.Server(StatusPage(self.watched, self.look).serve), status)
             log.info("status page", url=f"http://{self.status_address}/")
         self.tasks.start(self._self_test(), "self-test")
-        log.info("serving", listen=str(public), admin=str(private) if private else None, descope=self.idp.base_url)
+        if self.holding is not None:
+            descope = self.holding.idp.base_url
+            log.info("serving", listen=str(public), admin=str(private) if private else None, descope=descope)
         return public, private
 
-    async def _listen(self, server: web.Server, address: Address, context: ssl.SSLContext | None = None) -> Address:
-        grace_s = self.config.shutdown.grace_s
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=grace_s)
-        await runner.setup()
-        site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG, ssl_context=context)
-        try:
-            await site.start()
-        except OSError:
-            await runner.cleanup()
-            raise
+    async def _listen(
+        self, server: web.Server, where: Address | Sequence[socket], context: ssl.SSLContext | None = None
+    ) -> Address:
+        runner, address = await listen(server, where, self.config.shutdown.grace_s, context)
         self._runners.append(runner)
-        host, port = runner.addresses[0][:2]
-        return Address(host, port)
+        return address
 
     async def _self_test(self) -> None:
         """A token that nobody signed must not verify; if it does, nothing is safe and the process ends."""
@@ -293,17 +277,14 @@ class Gateway:
             # The public one is the first; the others tell how this one ends.
             for site in tuple(self._runners[0].sites):
                 await site.stop()
-            # A request may be on its way to a connection that seems idle; it is answered, and told that it is the last.
-            for _ in range(_LAST_LOOKS):
-                if not self._listener.connections:
-                    break
-                await asyncio.sleep(_LAST_REQUESTS_S / _LAST_LOOKS)
+            await self._answer_last(self._listener)
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
         self.upstreams.close()
         await self.tasks.close()
-        await self.idp.close()
+        if self.holding is not None:
+            await self.holding.idp.close()
         self.request_log.flush()
         if self.audit is not None:
             self.audit.close()
@@ -311,42 +292,47 @@ class Gateway:
             await asyncio.to_thread(self._traces.stop)
         log.info("stopped")
 
-    def _state(self) -> str:
+    @staticmethod
+    async def _answer_last(listener: Listener) -> None:
+        """A request may be on its way to a connection that seems idle; it is answered, and told that it is the last.
+
+        As long as such come, others may; but not for ever.
+        """
+        left, quiet_looks = len(listener.connections), 0
+        for _ in range(_MOST_LOOKS):
+            if not left or quiet_looks >= _LAST_LOOKS:
+                break
+            await asyncio.sleep(_LAST_REQUESTS_S / _LAST_LOOKS)
+            before, left = left, len(listener.connections)
+            quiet_looks = 0 if left < before else quiet_looks + 1
+
+    # --- as operators see it ----------------------------------------------------------------------------------------
+
+    def standing(self) -> str:
         return "ready" if self.is_ready else ("stopping" if self._stopping else "no signing keys yet")
 
-    def _watched(self) -> Watched:
-        """What the status page shows, as it is now."""
-        return Watched(
-            metrics=self.metrics,
-            decisions=self.decisions,
-            keyring=self.keyring,
-            rests=self._rests,
-            clock=self.clock,
-            base_url=self.idp.base_url,
-            routes=tuple(route.id for route in self.config.table.routes),
-            limits=self.config.limits,
-            pools=[self.upstreams.pool(upstream) for upstream in self.config.upstreams],
-            state=f"{self._state()}, route file {self.config.version}",
-        )
+    @property
+    def version(self) -> str:
+        return self.config.version
 
-    async def _admin(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method not in ("GET", "HEAD"):
-            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
-        match request.raw_path:
-            case "/healthz":
-                return web.Response(text="alive\n")
-            case "/readyz":
-                text = f"{self._state()}\nroute file {self.config.version}\n"
-                return web.Response(text=text, status=200 if self.is_ready else 503)
-            case "/metrics":
-                body = generate_latest(self.metrics.registry)
-                return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-            case "/decisions":
-                return web.json_response(told(self.decisions.newest()))
-            case path if path.startswith("/decisions/"):
-                return web.json_response(told(self.decisions.of(path.removeprefix("/decisions/"))))
-            case _:
-                return web.Response(status=404, text="not found\n")
+    async def exposition(self) -> bytes:
+        return generate_latest(self.metrics.registry)
+
+    async def decided(self) -> Sequence[Decided]:
+        return tuple(self.decisions.newest())
+
+    async def look(self) -> None:
+        """There is nobody to ask."""
+
+    def sight(self) -> Sight:
+        """What this process sees of routes, limits and upstreams."""
+        return sight_of(self.metrics, [self.upstreams.pool(upstream) for upstream in self.config.upstreams])
+
+    def watched(self) -> Watched:
+        """What the status page shows, as it is now; of a gateway that is alone."""
+        assert self.holding is not None  # noqa: S101  # no worker has a status page
+        seen = self.decisions.newest()
+        return watched_of(self.config, self.holding, self.clock, self.sight(), decisions=seen, standing=self.standing())
 
     def _noted(self, record: Record) -> None:
         """A request that was not simply admitted is over."""

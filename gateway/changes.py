@@ -4,10 +4,8 @@ Each says what is so from now on, so that hearing it twice does no harm. Digests
 monotonic clock, which is the same for all processes of a machine; `expires_at_s` and `since_s` are Unix time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
-
-from gateway.idp_call import SessionPair
 
 Change: TypeAlias = list[Any]
 Tell: TypeAlias = Callable[[Change], None]
@@ -30,9 +28,11 @@ def exempted(digest: bytes, expires_at_s: int) -> Change:
     return ["exempted", digest.hex(), expires_at_s]
 
 
-def renewed(digest: bytes, pair: SessionPair, at_s: float, until_mono_s: float) -> Change:
-    """pair: what takes the place of the refresh token known by `digest`."""
-    return ["renewed", digest.hex(), [pair.session, pair.refresh, dict(pair.profile)], at_s, until_mono_s]
+def renewed(
+    digest: bytes, pair: tuple[str, str], profile: Mapping[str, str], *, at_s: float, until_mono_s: float
+) -> Change:
+    """pair: the session and refresh token that take the place of the refresh token known by `digest`."""
+    return ["renewed", digest.hex(), [*pair, dict(profile)], at_s, until_mono_s]
 
 
 def spent(digest: bytes, expires_at_s: int) -> Change:

@@ -4,9 +4,12 @@ Admitted requests are not here. A record has what the request log has: no token,
 """
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from itertools import chain
+from operator import attrgetter
+from typing import Any
 
 from gateway.clock import Clock
 from gateway.telemetry import Record
@@ -65,10 +68,35 @@ class Decisions:
         return reversed(self._decided)
 
     def of(self, request_id: str) -> tuple[Decided, ...]:
-        """Those of one request id, the newest first: a trusted proxy may have used it more than once."""
-        return tuple(one for one in self.newest() if one.request_id == request_id)
+        """Those of one request id, the newest first."""
+        return with_id(request_id, self.newest())
 
 
-def told(decided: Iterator[Decided] | tuple[Decided, ...]) -> dict[str, object]:
+def with_id(request_id: str, decided: Iterable[Decided]) -> tuple[Decided, ...]:
+    """Those of one request id, in the same order: a trusted proxy may have used it more than once."""
+    return tuple(one for one in decided if one.request_id == request_id)
+
+
+def told(decided: Iterable[Decided]) -> dict[str, object]:
     """As the admin listener answers."""
     return {"remembered": MOST, "decisions": [asdict(one) for one in decided]}
+
+
+# --- of several processes --------------------------------------------------------------------------------------------
+
+_row = attrgetter(*(field.name for field in fields(Decided)))
+
+
+def spelled(decided: Iterable[Decided]) -> list[Sequence[str | int]]:
+    """As plain lists, for another process."""
+    return [_row(one) for one in decided]
+
+
+def read(rows: Iterable[Sequence[Any]]) -> list[Decided]:
+    """What another process spelled."""
+    return [Decided(*row) for row in rows]
+
+
+def merged(lists: Iterable[Iterable[Decided]], most: int = MOST) -> list[Decided]:
+    """Those of several processes, the newest first; the oldest are left out where there are more than `most`."""
+    return sorted(chain.from_iterable(lists), key=attrgetter("time"), reverse=True)[:most]

@@ -10,12 +10,13 @@ in that line, and nobody overtakes.
 import asyncio
 import math
 from collections import OrderedDict
+from dataclasses import replace
 
 from gateway.clock import Clock
 from gateway.connection import Connection, Stale
 from gateway.core.balance import RetryBudget
 from gateway.core.errors import GatewayError, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.model import Upstream
+from gateway.core.model import ConnectionRules, Upstream
 from gateway.dial import Dial
 from gateway.places import Place, Places
 

@@ -123,7 +123,7 @@ async def started(
 ) -> AsyncIterator[None]:
     """A gateway that listens for as long as the context lasts; whoever supervises the process hears of it."""
     from gateway import bypass
-    from gateway.app import Address
+    from gateway.listening import Address
     from gateway.notify import Supervisor
 
     supervisor = Supervisor(os.environ, os.getpid())

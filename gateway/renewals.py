@@ -239,7 +239,7 @@ class Renewals:
         done: asyncio.Future[Renewed | Reason] = asyncio.get_running_loop().create_future()
         done.set_result(renewed)
         self._links[digest] = _Link(done, until_s)
-        self._tell_renewed(digest, renewed, until_s)
+        self._tell(_told(digest, renewed, until_s))
         self._chains.renewed(digest, renewed.identity, renewed.refresh.digest)
 
     def changes(self) -> Iterator[Change]:
@@ -248,10 +248,7 @@ class Renewals:
         for digest, link in self._links.items():
             renewed = link.renewed
             if renewed is not None:
-                yield changes.renewed(digest, renewed.pair, renewed.at_s, link.until_s)
-
-    def _tell_renewed(self, digest: bytes, renewed: Renewed, until_s: float) -> None:
-        self._tell(changes.renewed(digest, renewed.pair, renewed.at_s, until_s))
+                yield _told(digest, renewed, link.until_s)
 
     # --- the memory ---
 
@@ -288,7 +285,7 @@ class Renewals:
         if isinstance(outcome, Renewed):
             if outcome.refresh.digest != token.digest:
                 self.spend(token.digest, token.expires_at_s)
-            self._tell_renewed(token.digest, outcome, self._links[token.digest].until_s)
+            self._tell(_told(token.digest, outcome, self._links[token.digest].until_s))
             self._chains.renewed(token.digest, outcome.identity, outcome.refresh.digest)
         elif outcome is Reason.REFRESH_REFUSED:
             link = self._links.get(token.digest)
@@ -318,6 +315,11 @@ class Renewals:
                 self._links.move_to_end(digest)
         while self._spent and (len(self._spent) > _MOST or next(iter(self._spent.values())) < self._clock.now_s()):
             self._spent.popitem(last=False)
+
+
+def _told(digest: bytes, renewed: Renewed, until_s: float) -> Change:
+    pair = renewed.pair
+    return changes.renewed(digest, (pair.session, pair.refresh), pair.profile, at_s=renewed.at_s, until_mono_s=until_s)
 
 
 class Receipt:

@@ -4,7 +4,8 @@ Rendered here, without a script; it loads nothing but its style sheet. Pages of 
 that leads to this machine (the Host is checked) nor in a frame.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -15,14 +16,10 @@ import jinja2
 from aiohttp import web
 
 from gateway import __version__
-from gateway.clock import Clock
 from gateway.core.limits import NS_PER_S
 from gateway.core.model import Limit
-from gateway.decisions import Decisions
-from gateway.keyring import Keyring
-from gateway.pool import Pool
-from gateway.rests import Rests
-from gateway.telemetry import Metrics
+from gateway.decisions import Decided
+from gateway.sight import Sight
 
 EVERY_S = 5
 _SHOWN = 25
@@ -51,25 +48,37 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the page tells of."""
+    """What the page tells of, all of it plain.
 
-    metrics: Metrics
-    decisions: Decisions
-    keyring: Keyring
-    rests: Rests
-    clock: Clock
+    decisions: the newest first. keys_age_s: infinite before the first answer; keys_serve: whether that is young enough.
+    resting: operations at Descope, the seconds left, and why. workers: the state of each, none for a gateway of one
+    process.
+    """
+
+    sight: Sight
+    decisions: Iterable[Decided]
+    keys_age_s: float
+    keys_serve: bool
+    resting: Sequence[tuple[str, float, str]]
+    now_s: float
+    mono_s: float
     base_url: str
     routes: Sequence[str]
     limits: Sequence[Limit]
-    pools: Sequence[Pool]
     state: str
+    workers: Sequence[str] = ()
+
+
+async def _nothing_first() -> None:
+    """One process knows all that there is to know."""
 
 
 class StatusPage:
-    def __init__(self, watched: Callable[[], Watched]) -> None:
-        """watched: asked anew for each page."""
+    def __init__(self, watched: Callable[[], Watched], first: Callable[[], Awaitable[None]] = _nothing_first) -> None:
+        """watched: asked anew for each page, once `first` is through: there others may be asked what they see."""
         self._watched = watched
-        self._began_s = watched().clock.mono_s()
+        self._first = first
+        self._began_s = watched().mono_s
         pages = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
         )
@@ -84,58 +93,62 @@ class StatusPage:
             return _plain(405, "GET and HEAD only\n", {"Allow": "GET, HEAD"})
         match request.raw_path:
             case "/":
-                return self._page(EVERY_S)
+                return await self._page(EVERY_S)
             case "/still":
-                return self._page(0)
+                return await self._page(0)
             case "/style.css":
                 return web.Response(text=self._style, content_type="text/css", headers=_HEADERS)
             case _:
                 return _plain(404, "not found\n")
 
-    def _page(self, every_s: int) -> web.Response:
+    async def _page(self, every_s: int) -> web.Response:
         """The page as things stand; it comes anew after `every_s`, or never where that is 0."""
+        await self._first()
         again = {"Refresh": str(every_s)} if every_s else {}
         body = self._template.render(self._values(), every_s=every_s)
         return web.Response(text=body, content_type="text/html", headers=_HEADERS | again)
 
     def _values(self) -> dict[str, object]:
         watched = self._watched()
-        now_s = watched.clock.now_s()
+        now_s = watched.now_s
         resting = [
             {"operation": operation, "why": why, "seconds": int(left_s) + 1, "until": _time(now_s + left_s)}
-            for operation, left_s, why in watched.rests.resting()
+            for operation, left_s, why in watched.resting
         ]
         return {
             "version": __version__,
             "state": watched.state,
-            "up": timedelta(seconds=int(watched.clock.mono_s() - self._began_s)),
+            "workers": _workers(watched.workers),
+            "up": timedelta(seconds=int(watched.mono_s - self._began_s)),
             "now": _time(now_s),
-            "descope": {"base_url": watched.base_url, "signing_keys": _keys(watched.keyring), "resting": resting},
-            "upstreams": [_upstream(pool) for pool in watched.pools],
+            "descope": {"base_url": watched.base_url, "signing_keys": _keys(watched), "resting": resting},
+            "upstreams": watched.sight.upstreams,
             "routes": list(_routes(watched)),
             "limits": list(_limits(watched)),
-            "decisions": list(islice(watched.decisions.newest(), _SHOWN)),
+            "decisions": list(islice(watched.decisions, _SHOWN)),
         }
 
 
+def _workers(states: Sequence[str]) -> str:
+    """How many of them are how, where there are several."""
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
+    return f"{len(states)} workers: {counts}" if len(states) > 1 else ""
+
+
 def _routes(watched: Watched) -> Iterator[dict[str, object]]:
-    counts: dict[str, dict[str, int]] = {route: {} for route in watched.routes}
-    for (route, outcome, _), count in watched.metrics.requests.counted().items():
-        of_route = counts.setdefault(route, {})
-        of_route[outcome] = of_route.get(outcome, 0) + count
-    for route, found in counts.items():
+    counts = watched.sight.counts
+    for route in dict.fromkeys((*watched.routes, *counts)):
+        found = counts.get(route, {})
         yield {"id": route} | {outcome: found.get(outcome, 0) for outcome in ("admitted", "refused", "failed")}
 
 
 def _limits(watched: Watched) -> Iterator[dict[str, object]]:
-    samples = [sample for family in watched.metrics.limited.collect() for sample in family.samples]
-    over = {one.labels["limit"]: int(one.value) for one in samples if one.name.endswith("_total")}
     for limit in watched.limits:
         a_minute = 60 * NS_PER_S / limit.rate.every_ns
         yield {
             "name": limit.name,
             "allowed": f"{a_minute:g} a minute, {limit.rate.burst} at once, for each {limit.per.value}",
-            "over": over.get(limit.name, 0),
+            "over": watched.sight.over.get(limit.name, 0),
         }
 
 
@@ -161,21 +174,8 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
 
 
-def _keys(keyring: Keyring) -> str:
-    if not keyring.age_s < float("inf"):
+def _keys(watched: Watched) -> str:
+    if not watched.keys_age_s < float("inf"):
         return "none yet: nobody with a session gets through"
-    age = timedelta(seconds=int(keyring.age_s))
-    return f"confirmed {age} ago" + ("" if keyring.is_ready else ", which is too long: they serve no more")
-
-
-def _upstream(pool: Pool) -> dict[str, object]:
-    targets = [
-        {"name": place.target.name, "is_in": place.is_in, "busy": place.busy} for place in pool.places.balance.members
-    ]
-    return {
-        "name": pool.upstream.name,
-        "busy": pool.busy,
-        "idle": pool.idle,
-        "waiting": pool.waiting,
-        "targets": targets,
-    }
+    age = timedelta(seconds=int(watched.keys_age_s))
+    return f"confirmed {age} ago" + ("" if watched.keys_serve else ", which is too long: they serve no more")

@@ -6,11 +6,13 @@ request. Everything here happens on the event loop's thread; the library spells 
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+
+from gateway.families import Family, Rows
 
 
 class Counts(Collector):
@@ -40,12 +42,10 @@ class Counts(Collector):
         """What was counted, by labels."""
         return dict(self._counts)
 
-    def collect(self) -> Iterable[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._help, labels=self._labelnames)
-        read = {labels: count() for labels, count in self._elsewhere.items()}
-        for labels, count in {**self._counts, **read}.items():
-            family.add_metric(labels, count)
-        yield family
+    def collect(self) -> Iterable[Family]:
+        rows: Rows = {labels: [count] for labels, count in self._counts.items()}
+        rows |= {labels: [count()] for labels, count in self._elsewhere.items()}
+        yield Family(self._name, self._help, self._type, labels=self._labelnames, columns=[("_total", "")], rows=rows)
 
 
 class Levels(Collector):
@@ -66,11 +66,9 @@ class Levels(Collector):
         """Ask nobody any more for what has this first label."""
         self._levels = {labels: level for labels, level in self._levels.items() if labels[0] != label}
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self._name, self._help, labels=self._labelnames)
-        for labels, level in self._levels.items():
-            family.add_metric(labels, level())
-        yield family
+    def collect(self) -> Iterable[Family]:
+        rows: Rows = {labels: [level()] for labels, level in self._levels.items()}
+        yield Family(self._name, self._help, self._type, labels=self._labelnames, columns=[("", "")], rows=rows)
 
 
 class Timings(Collector):
@@ -83,6 +81,8 @@ class Timings(Collector):
     ) -> None:
         self._name, self._help, self._labelnames = name, help_text, [label]
         self._bounds = tuple(bounds)
+        ends = [*map(floatToGoString, self._bounds), "+Inf"]
+        self._columns = (*(("_bucket", end) for end in ends), ("_count", ""), ("_sum", ""))
         self._tallies: dict[str, list[float]] = {}  # what fell into each bucket, the last one open; then the sum
         registry.register(self)
 
@@ -90,17 +90,13 @@ class Timings(Collector):
         """Count one that took `seconds`."""
         tally = self._tallies.get(label)
         if tally is None:
-            tally = self._tallies[label] = [0.0] * (len(self._bounds) + 2)
+            tally = self._tallies[label] = [0] * (len(self._bounds) + 2)
         tally[bisect_left(self._bounds, seconds)] += 1
         tally[-1] += seconds
 
-    def collect(self) -> Iterable[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._help, labels=self._labelnames)
-        ends = [*map(floatToGoString, self._bounds), "+Inf"]
+    def collect(self) -> Iterable[Family]:
+        rows: Rows = {}
         for label, tally in self._tallies.items():
-            buckets, within = [], 0.0
-            for end, count in zip(ends, tally[:-1], strict=True):
-                within += count
-                buckets.append((end, within))
-            family.add_metric([label], buckets, tally[-1])
-        yield family
+            within = list(accumulate(tally[:-1]))
+            rows[(label,)] = [*within, within[-1], tally[-1]]
+        yield Family(self._name, self._help, self._type, labels=self._labelnames, columns=self._columns, rows=rows)

@@ -8,7 +8,7 @@ escaped, so that no line can be forged and no terminal spoken to.
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway import __version__
+from gateway.families import Together
 from gateway.steps import trace_id
 from gateway.tallies import Counts, Levels, Timings
 
@@ -53,10 +54,14 @@ class Record:
 
 
 class Metrics:
-    """All metrics of one gateway in a registry of their own."""
+    """All metrics of one process in a registry of their own.
+
+    together: by name, what each gauge comes to over several processes.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.together: dict[str, Together] = {}
         self.requests = Counts(
             "gateway_requests", "Requests by route and outcome.", ["route", "outcome", "reason"], registry
         )
@@ -71,14 +76,20 @@ class Metrics:
         self.upstream_seconds = Timings(
             "gateway_upstream_seconds", "Exchange with the upstream.", "upstream", _SECONDS, registry
         )
-        self.upstream_connections = Levels(
-            "gateway_upstream_connections", "Connections to the upstream: busy, idle.", ["upstream", "state"], registry
+        self.upstream_connections = self._levels(
+            "gateway_upstream_connections",
+            "Connections to the upstream: busy, idle.",
+            ["upstream", "state"],
+            Together.SUM,
         )
-        self.upstream_waiting = Levels(
-            "gateway_upstream_waiting", "Requests that wait for a connection.", ["upstream"], registry
+        self.upstream_waiting = self._levels(
+            "gateway_upstream_waiting", "Requests that wait for a connection.", ["upstream"], Together.SUM
         )
-        self.upstream_healthy = Levels(
-            "gateway_upstream_healthy", "1 while the target is in, 0 while it is out.", ["upstream", "target"], registry
+        self.upstream_healthy = self._levels(
+            "gateway_upstream_healthy",
+            "1 while the target is in, 0 while it is out.",
+            ["upstream", "target"],
+            Together.LEAST,
         )
         self.upstream_retries = Counts(
             "gateway_upstream_retries",
@@ -95,24 +106,24 @@ class Metrics:
         self.idp_requests = Counter(
             "gateway_idp_requests", "Calls to Descope.", ["operation", "outcome"], registry=registry
         )
-        self.idp_rest = Gauge(
+        self.idp_rest = self._gauge(
             "gateway_idp_rest_seconds",
             "How long an operation at Descope was last put to rest; 0 once it answers again.",
             ["operation"],
-            registry=registry,
+            Together.KEEPER,
         )
         self.flow_errors = Counter(
             "gateway_flow_errors", "Flows that ended in an error on the sign-in page.", ["code"], registry=registry
         )
-        self.keys_age = Gauge(
-            "gateway_signing_keys_age_seconds", "Since the signing keys were last confirmed.", registry=registry
+        self.keys_age = self._gauge(
+            "gateway_signing_keys_age_seconds", "Since the signing keys were last confirmed.", [], Together.KEEPER
         )
         self.token_cache = Counts(
             "gateway_token_cache", "Verified tokens found in memory: hit, miss.", ["outcome"], registry
         )
         self.limited = Counter("gateway_limited", "Requests over a limit.", ["limit"], registry=registry)
-        self.open_streams = Gauge(
-            "gateway_open_streams", "Streams open now: websocket, sse.", ["kind"], registry=registry
+        self.open_streams = self._gauge(
+            "gateway_open_streams", "Streams open now: websocket, sse.", ["kind"], Together.SUM
         )
         self.streams_ended = Counter(
             "gateway_streams_ended",
@@ -120,19 +131,33 @@ class Metrics:
             ["kind", "reason"],
             registry=registry,
         )
-        self.certificate_expiry = Gauge(
+        self.certificate_expiry = self._gauge(
             "gateway_certificate_expiry_timestamp_seconds",
             "When the public listener's certificate runs out, in Unix time; 0 without one.",
-            registry=registry,
+            [],
+            Together.LEAST,
         )
         self.audit_lost = Counter("gateway_audit_lost", "Audit records that could not be written.", registry=registry)
-        self.reload_success = Gauge(
+        self.reload_success = self._gauge(
             "gateway_config_reload_success",
             "1 when the route file last read is the one that serves.",
-            registry=registry,
+            [],
+            Together.KEEPER,
         )
-        self.build = Gauge("gateway_build_info", "The version that runs.", ["version"], registry=registry)
+        self.workers = self._gauge("gateway_workers", "Workers that serve now.", [], Together.KEEPER)
+        self.worker_ends = Counter(
+            "gateway_worker_ends", "Workers that ended without having been told to.", registry=registry
+        )
+        self.build = self._gauge("gateway_build_info", "The version that runs.", ["version"], Together.KEEPER)
         self.build.labels(__version__).set(1)
+
+    def _gauge(self, name: str, help_text: str, labels: Sequence[str], together: Together) -> Gauge:
+        self.together[name] = together
+        return Gauge(name, help_text, labels, registry=self.registry)
+
+    def _levels(self, name: str, help_text: str, labels: Sequence[str], together: Together) -> Levels:
+        self.together[name] = together
+        return Levels(name, help_text, labels, self.registry)
 
     def forget_upstream(self, name: str) -> None:
         """Nobody asks any more how an upstream of this name stands."""

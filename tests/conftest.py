@@ -19,8 +19,9 @@ from aiohttp import web_app
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from gateway.app import Address, Gateway
+from gateway.app import Gateway
 from gateway.emulator import Emulator, fresh_key, load_seed, serve
+from gateway.listening import Address
 from gateway.routefile import parse
 
 ROOT = Path(__file__).parent.parent

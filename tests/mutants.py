@@ -3201,11 +3201,11 @@ connections go on to the door before
 + pass
 
 streams are judged by the table before
-- self.streams.gate = self.gate
-+ pass
+- self.gate = self.streams.gate = gate
++ self.gate = gate
 
 a reload forgets what limits have counted
-- return Gate(config.table, config.server, self.sessions, self._allowances, self.clock)
+- return Gate(config.table, config.server, self.sessions, self._shared.allowances, self.clock)
 + return Gate(config.table, config.server, self.sessions, Allowances(), self.clock)
 
 ## upstream.py
@@ -3873,10 +3873,188 @@ an id finds everybody's decisions
 - if one.request_id == request_id
 + if one
 
+decisions of several workers are as many as there are
+@ tests/workers/test_sight.py
+- key=attrgetter("time"), reverse=True)[:most]
++ key=attrgetter("time"), reverse=True)
+
+one worker's decisions come after another's
+@ tests/workers/test_sight.py
+- return sorted(chain.from_iterable(lists), key=attrgetter("time"), reverse=True)[:most]
++ return list(chain.from_iterable(lists))[:most]
+
+the oldest decision comes first
+@ tests/workers/test_sight.py
+- , reverse=True)[:most]
++ )[:most]
+
+## sight.py
+@ tests/operators/test_status.py
+
+refusals for another reason replace those before
+@ tests/workers/test_sight.py
+- of_route[outcome] = of_route.get(outcome, 0) + count
++ of_route[outcome] = count
+
+a limit's counter is taken for the time it began
+- if one.name.endswith("_total")
++ if one.labels
+
+## families.py
+@ tests/workers/test_totals.py
+
+the buckets of a histogram of the library are one
+- sample.labels.get("le", "")
++ ""
+
+## tallies.py
+@ tests/workers/test_totals.py
+
+what fell into lower buckets is in no higher one
+- within = list(accumulate(tally[:-1]))
++ within = tally[:-1]
+
+what a histogram counts is what fell beyond its last bound
+- [*within, within[-1], tally[-1]]
++ [*within, tally[-2], tally[-1]]
+
+what an upstream no longer tells is told on
+- self._levels = {labels: level for labels, level in self._levels.items() if labels[0] != label}
++ pass
+
+## workers/totals.py
+@ tests/workers/test_totals.py
+
+an older dump takes counts back
+- _put_all(families, _counting(self._known.get(key, {})), max)
++ pass
+
+a dump that comes twice counts twice
+- _put_all(families, _counting(self._known.get(key, {})), max)
++ _put_all(families, _counting(self._known.get(key, {})), add)
+
+levels of a dump before hold as counts do
+- _put_all(families, _counting(self._known.get(key, {})), max)
++ _put_all(families, self._known.get(key, {}), max)
+
+what a worker counted ends with it
+- _put_all(self._gone, _counting(self._known.pop(key, {})), add)
++ self._known.pop(key, {})
+
+a worker that has ended is counted on and on
+- _put_all(self._gone, _counting(self._known.pop(key, {})), add)
++ _put_all(self._gone, _counting(self._known.get(key, {})), add)
+
+how things stood at a worker stays when it ends
+- _put_all(self._gone, _counting(self._known.pop(key, {})), add)
++ _put_all(self._gone, self._known.pop(key, {}), add)
+
+the highest of two workers that ended is kept
+- _put_all(self._gone, _counting(self._known.pop(key, {})), add)
++ _put_all(self._gone, _counting(self._known.pop(key, {})), max)
+
+what the keeper itself counted ends with it
+- for families in (self._gone, self._known.get(KEEPER, {})):
++ for families in (self._gone,):
+
+what had gone before the keeper ends with it
+- for families in (self._gone, self._known.get(KEEPER, {})):
++ for families in (self._known.get(KEEPER, {}),):
+
+the next keeper begins without the workers
+- workers = {key: _counting(families) for key, families in self._known.items() if key != KEEPER}
++ workers: dict[str, _Families] = {}
+
+the next keeper believes how things stood at the workers
+- workers = {key: _counting(families) for key, families in self._known.items() if key != KEEPER}
++ workers = {key: families for key, families in self._known.items() if key != KEEPER}
+
+the next keeper takes the last one for a worker
+-  for key, families in self._known.items() if key != KEEPER}
++  for key, families in self._known.items()}
+
+a worker that is adopted has ended
+- if key == _GONE:
++ if True:
+
+those that have gone are not told of
+- _put_all(totals, self._gone, add)
++ pass
+
+gauges add up
+- if family.type != "gauge":
+-             return add
++ if True:
++             return add
+
+what the keeper has no word in counts as nothing
+- return min if key != KEEPER else None
++ return min
+
+one worker that finds a target healthy is enough
+- return min if key != KEEPER else None
++ return max if key != KEEPER else None
+
+workers say what the keeper alone knows
+- return max if key == KEEPER else None
++ return max
+
+a gauge that nobody thought of adds up
+- case None:
+-                 return None
++ case None:
++                 return add
+
+a series begins when all of them begin
+- joined[number] = min(mine[number], values[number])
++ pass
+
+a total depends on the order in which it is added
+- round(v * _GRAINS) / _GRAINS
++ v
+
+what one process knows is changed by adding
+- rows = dict(family.rows)
++ rows = family.rows
+
+## workers/sight.py
+@ tests/workers/test_sight.py
+
+a target that one worker has out is in
+- before.is_in and target.is_in
++ before.is_in or target.is_in
+
+a target is what the last worker says
+- before.is_in and target.is_in
++ target.is_in
+
+connections of a worker that has ended are shown
+- return replace(sight, upstreams=())
++ return sight
+
+each worker's upstreams replace those before
+- _both(before, one) if before is not None else one
++ one
+
+counts of the last worker are shown
+- name: one.get(name, 0) + count
++ name: count
+
 ## status.py
 @ tests/operators/test_status.py
 
+nobody is asked before the page is made
+@ tests/workers/test_sight.py
+- await self._first()
++ pass
+
+one process is called one worker
+@ tests/workers/test_sight.py
+- if len(states) > 1 else ""
++ if states else ""
+
 any name that leads to this machine is answered
+@ tests/operators/test_status.py
 - if not _is_own(request.headers.getall("Host", [])):
 + if False:
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 # A module imports from earlier lines, and within its line only what stands before it. `x/*`: everything in that folder,
 # whose modules may import each other without going round in a circle.
 LINES: tuple[tuple[str, ...], ...] = (
-    ("__init__", "core/__init__", "doors/__init__", "doors/auth/__init__", "idp_methods/__init__"),
+    ("__init__", "core/__init__", "doors/__init__", "doors/auth/__init__", "idp_methods/__init__", "workers/__init__"),
     # the core: no waiting, no clock, no environment
     ("core/errors", "core/model", "core/memory", "core/signin"),
     (
@@ -37,8 +37,8 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
-    ("clock", "tasks", "settings", "steps", "files", "notify"),
-    ("tallies", "telemetry", "audit", "assertion_keys"),
+    ("clock", "tasks", "settings", "steps", "files", "notify", "changes"),
+    ("families", "tallies", "telemetry", "audit", "assertion_keys"),
     ("traces", "certificates", "upstream_tls"),
     (
         "routefile/yamlmarks",
@@ -71,7 +71,6 @@ LINES: tuple[tuple[str, ...], ...] = (
         "idp_methods/totp",
         "idp_methods/flows",
         "idp",
-        "changes",
     ),
     (
         "rests",
@@ -83,6 +82,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "renewals",
         "exchanges",
         "state",
+        "holding",
         "holds",
         "outbox",
         "connection",
@@ -135,7 +135,9 @@ LINES: tuple[tuple[str, ...], ...] = (
         "doors/verify",
         "doors/proxy",
     ),
-    ("meanings", "decisions", "recorded", "bypass", "explain", "compare", "reports", "reload", "status"),
+    ("meanings", "decisions", "recorded", "bypass", "explain", "compare", "reports", "reload", "sight", "status"),
+    ("listening", "admin"),
+    ("workers/channel", "workers/copies", "workers/remote", "workers/questions", "workers/totals", "workers/sight"),
     ("app", "process"),
     ("cli_local", "cli", "__main__"),
 )

@@ -8,6 +8,7 @@ so that a flood of addresses can neither exhaust memory nor buy itself fresh all
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Protocol
 
 from gateway.core.model import Limit, Rate, noun
 
@@ -62,6 +63,13 @@ def ratelimit_lines(standings: Sequence[Standing]) -> tuple[tuple[bytes, bytes],
     )
     states = ", ".join(f'"{s.limit.name}";r={s.remaining};t={whole_seconds(s.full_in_ns)}' for s in standings)
     return (b"RateLimit-Policy", policies.encode("ascii")), (b"RateLimit", states.encode("ascii"))
+
+
+class Allowing(Protocol):
+    """How often whom is let through; `core.limits.Allowances` has what is promised."""
+
+    def take_all(self, asked: Sequence[tuple[Limit, str]], now_ns: int) -> tuple[Standing, ...]:
+        """Spend one request of each (limit, caller), or none of any when one of them has to wait."""
 
 
 class Allowances:

@@ -451,6 +451,6 @@ def test_f15_every_middleware_calls_what_follows_it_by_the_name_that_is_passed()
 
 
 async def test_f15_a_fault_behind_the_middleware_is_answered_in_its_form(house: House) -> None:
-    async with house.http.get(f"{house.gateway.idp.base_url}/v1/auth/nowhere") as reply:
+    async with house.http.get(f"{house.gateway.config.base_url}/v1/auth/nowhere") as reply:
         assert reply.status in (400, 404)
         assert (await reply.json())["errorCode"]

@@ -425,7 +425,7 @@ def swap(house: House, routes: str) -> None:
     """The routes that serve from now on."""
     text = f"""
 version: 1
-descope: {{project_id: {PROJECT}, base_url: "{house.gateway.idp.base_url}"}}
+descope: {{project_id: {PROJECT}, base_url: "{house.gateway.config.base_url}"}}
 server: {{public_urls: ["http://app.example.com"], cookies: {{secure: false}}}}
 upstreams:
   legacy: {{url: "http://{LOOPBACK}:{house.upstream.port}"}}
