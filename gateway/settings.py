@@ -1,5 +1,6 @@
 """What is set from outside the route file: where it lies, where to listen, how to log. Read once, then frozen."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ T = TypeVar("T")
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:9090"
 _HIGHEST_PORT = 65_535
+_MOST_WORKERS = 64
 
 
 class Listen(NamedTuple):
@@ -30,7 +32,7 @@ class Listen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """config: the route file; None where nobody named one."""
+    """config: the route file; None where nobody named one. workers: how many processes share the public listener."""
 
     config: Path | None
     listen: Listen
@@ -38,13 +40,25 @@ class Settings:
     log: LogForm
     traces: TraceForm = "off"
     status: Listen | None = None
+    workers: int = 1
 
 
-def read_settings(environment: Mapping[str, str], overrides: Mapping[str, str | None]) -> Settings:
+def usable_cores() -> int:
+    """How many cores this process may run on: those of its affinity, where the system tells it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_settings(
+    environment: Mapping[str, str],
+    overrides: Mapping[str, str | None],
+    cores: Callable[[], int] = usable_cores,
+) -> Settings:
     """Settings from variables such as `GATEWAY_LISTEN`, and options that win over them.
 
     overrides: values by lower-case name, which are those of `Settings`, as the command line has them; None for absent.
-    Empty variables count as absent. Raises ConfigError with every problem.
+    cores: how many workers `auto` is. Empty variables count as absent. Raises ConfigError with every problem.
     """
     problems: list[str] = []
 
@@ -64,13 +78,14 @@ def read_settings(environment: Mapping[str, str], overrides: Mapping[str, str | 
     log = read("log", "json", lambda text: cast("LogForm", _one_of(get_args(LogForm), text)))
     traces = read("traces", "off", lambda text: cast("TraceForm", _one_of(get_args(TraceForm), text)))
     status = read("status", "", _status)
+    workers = read("workers", "1", lambda text: _workers(text, cores))
     if status is not None and status in (listen, admin) and status.port:
         problems.append(f"--status is {status} like another listener; give the status page a port of its own")
     if listen is not None and listen == admin and listen.port:
         problems.append(f"--listen and --admin are both {listen}; give the admin listener a port of its own")
-    if problems or listen is None or admin is None or log is None or traces is None:
+    if problems or listen is None or admin is None or log is None or traces is None or workers is None:
         raise ConfigError(tuple(problems))
-    return Settings(config, listen, admin, log, traces, status)
+    return Settings(config, listen, admin, log, traces, status, workers)
 
 
 def parse_listen(text: str) -> Listen:
@@ -105,6 +120,18 @@ def _status(text: str) -> Listen | None:
             "127.0.0.1:9091"
         )
     return listen
+
+
+def _workers(text: str, cores: Callable[[], int]) -> int:
+    if text == "auto":
+        return min(max(cores(), 1), _MOST_WORKERS)
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= _MOST_WORKERS):
+        near = "; did you mean auto?" if get_close_matches(text.lower(), ["auto"], 1) else ""
+        raise ValueError(
+            f"{_shown(text)} is no number of workers; write a whole number from 1 to {_MOST_WORKERS}, or auto for one "
+            f"on each core{near}"
+        )
+    return int(text)
 
 
 def _config(text: str) -> Path | None:

@@ -4407,6 +4407,25 @@ the supervisor is told too early that the gateway is ready
 another process's watchdog is fed
 - environment.get("WATCHDOG_PID") in (None, "", str(pid))
 + True
+
+## settings.py
+@ tests/test_settings.py
+
+there may be no worker at all
+- 1 <= int(text) <= _MOST_WORKERS
++ 0 <= int(text) <= _MOST_WORKERS
+
+there may be any number of workers
+- 1 <= int(text) <= _MOST_WORKERS
++ 1 <= int(text)
+
+a worker for each core of the largest machine
+- return min(max(cores(), 1), _MOST_WORKERS)
++ return max(cores(), 1)
+
+cores that this process may not use count
+- return len(os.sched_getaffinity(0))
++ return os.cpu_count() or 1
 """
 
 # What the tests are called in the table.

@@ -1,11 +1,12 @@
 """Settings come from options and the environment, and every wrong one is named with its remedy."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from gateway.core.errors import ConfigError
-from gateway.settings import Listen, Settings, parse_listen, read_settings
+from gateway.settings import Listen, Settings, parse_listen, read_settings, usable_cores
 
 
 def test_nothing_said_gives_loopback_and_json() -> None:
@@ -103,3 +104,66 @@ def test_what_is_no_address_is_told_with_the_remedy(text: str, remedy: str) -> N
 def test_a_file_name_with_nul_is_told() -> None:
     with pytest.raises(ConfigError, match="--config"):
         read_settings({}, {"config": "a\0b"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "option", "expected"),
+    [
+        pytest.param({}, None, 1, id="nothing said"),
+        pytest.param({"GATEWAY_WORKERS": "3"}, None, 3, id="a number in the environment"),
+        pytest.param({"GATEWAY_WORKERS": "3"}, "64", 64, id="an option wins, up to the most there may be"),
+        pytest.param({"GATEWAY_WORKERS": "nonsense"}, "1", 1, id="one by option"),
+        pytest.param({"GATEWAY_WORKERS": "auto"}, None, 6, id="one on each core"),
+        pytest.param({}, "40", 40, id="more than there are cores"),
+    ],
+)
+def test_workers_are_a_number_or_one_on_each_core(
+    environment: dict[str, str], option: str | None, expected: int
+) -> None:
+    assert read_settings(environment, {"workers": option}, cores=lambda: 6).workers == expected
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"), [pytest.param(200, 64, id="a large machine"), pytest.param(0, 1, id="none that is told")]
+)
+def test_auto_stays_within_what_a_number_may_be(cores: int, expected: int) -> None:
+    assert read_settings({}, {"workers": "auto"}, cores=lambda: cores).workers == expected
+
+
+def test_the_cores_that_count_are_those_that_this_process_may_use() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        cores = usable_cores()
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+    assert cores == 1
+    assert usable_cores() == len(allowed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("0", id="none"),
+        pytest.param("-1", id="fewer than none"),
+        pytest.param("+2", id="a sign"),
+        pytest.param("1.5", id="a part of one"),
+        pytest.param("x", id="a letter"),
+        pytest.param("65", id="one too many"),
+        pytest.param("10000", id="far too many"),
+        pytest.param("9" * 5000, id="more digits than a number may have"),
+        pytest.param("٣", id="digits of another script"),
+        pytest.param(" 2", id="a blank"),
+        pytest.param("AUTO", id="auto in capitals"),
+    ],
+)
+def test_a_number_of_workers_that_makes_no_sense_is_told_with_the_remedy(text: str) -> None:
+    with pytest.raises(ConfigError) as failed:
+        read_settings({"GATEWAY_WORKERS": text}, {}, cores=lambda: 2)
+
+    [problem] = failed.value.problems
+    assert problem.startswith(f"GATEWAY_WORKERS: {ascii(text)[:20]}")
+    assert "a whole number from 1 to 64, or auto for one on each core" in problem
+    assert len(problem) < 250
+    assert ("did you mean auto?" in problem) == (text == "AUTO")
