@@ -22,7 +22,7 @@ from gateway.certificates import server_certificate
 from gateway.clock import Clock, SystemClock
 from gateway.core import tokens
 from gateway.core.errors import ConfigError
-from gateway.core.limits import Allowances, Allowing
+from gateway.core.limits import Allowances, AllowanceTable
 from gateway.core.model import Reason
 from gateway.decisions import Decided, Decisions
 from gateway.doors.auth.flow import FlowSetting
@@ -62,8 +62,8 @@ class Shared:
 
     state: State
     keyring: Keyring
-    allowances: Allowing
-    sign_in_allowances: Allowing
+    allowances: AllowanceTable
+    sign_in_allowances: AllowanceTable
     workers: int = 1
 
 

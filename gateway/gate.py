@@ -15,7 +15,7 @@ from gateway.core import credentials as finding
 from gateway.core.crosssite import SAFE_METHODS, is_cross_site
 from gateway.core.errors import IdentityProviderBusy, IdentityProviderError
 from gateway.core.facts import client_key
-from gateway.core.limits import NS_PER_S, Allowing, Standing, whole_seconds
+from gateway.core.limits import NS_PER_S, AllowanceTable, Standing, whole_seconds
 from gateway.core.model import (
     Admit,
     Auth,
@@ -66,7 +66,7 @@ class Unsettled:
 
 class Gate:
     def __init__(
-        self, table: RouteTable, server: ServerRules, sessions: Sessions, allowances: Allowing, clock: Clock
+        self, table: RouteTable, server: ServerRules, sessions: Sessions, allowances: AllowanceTable, clock: Clock
     ) -> None:
         self.table = table
         self._matched: dict[tuple[str, str, str], Match | MethodMismatch | None] = {}

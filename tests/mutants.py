@@ -1748,7 +1748,7 @@ more is promised than is left
 + used = max(due_ns - now_ns, 0) // rate.every_ns
 
 who has to wait for one limit spends of the others
-- passed = not any(wait for _, wait in taken)
+- passed = not any(waits_ns)
 + passed = True
 
 callers share their allowances
@@ -4426,6 +4426,70 @@ a worker for each core of the largest machine
 cores that this process may not use count
 - return len(os.sched_getaffinity(0))
 + return os.cpu_count() or 1
+
+## workers/allowances.py
+@ tests/workers/test_allowances.py tests/core/test_limits.py
+
+processes do not wait for each other
+- lockf(self._file, LOCK_EX, 1, stripe)
++ pass
+
+newcomers of several processes do not wait for each other at the shared entry
+- self._hold([_SHARED_STRIPE])
++ pass
+
+what is held is never given back
+- lockf(self._file, LOCK_UN)
++ pass
+
+processes wait for each other in a circle
+- for stripe in sorted(stripes):
++ for stripe in stripes:
+
+the moment is written before the key
+-         if self._memory[at : at + _KEY_BYTES] != key:
+-             # Before the moment: the other way round, whoever was here before would owe what this one took.
+-             self._memory[at : at + _KEY_BYTES] = key
+-         self._words[(at + _KEY_BYTES) // _WORD_BYTES] = due_ns
++         self._words[(at + _KEY_BYTES) // _WORD_BYTES] = due_ns
++         self._memory[at : at + _KEY_BYTES] = key
+
+callers who owe something are put out
+- if due <= now_ns and number not in gone:
++ if number not in gone:
+
+entries that are full again make no room
+- if due <= now_ns and number not in gone:
++ if due == 0 and number not in gone:
+
+two limits of one request get one entry
+- if due <= now_ns and number not in gone:
++ if due <= now_ns:
+
+a rested caller is forgotten by the request that gives its entry away
+- if number not in gone:
+-                 return first + number, dues[number]
++ return first + number, dues[number]
+
+processes have memory of their own
+- (self._buckets + _SHARED_BUCKETS) * _BUCKET.size)
++ (self._buckets + _SHARED_BUCKETS) * _BUCKET.size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+limits share the entry of newcomers
+- key, number = self._wanted(limit, "")
++ key, number = self._wanted("", "")
+
+callers share their allowances in shared memory
+- text = f"{limit}\0{caller}"
++ text = f"{limit}\0"
+
+limits share their allowances in shared memory
+- text = f"{limit}\0{caller}"
++ text = f"\0{caller}"
+
+a name that is no text is a fault
+- .encode("utf-8", "surrogatepass")
++ .encode()
 """
 
 # What the tests are called in the table.

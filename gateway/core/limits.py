@@ -65,15 +65,36 @@ def ratelimit_lines(standings: Sequence[Standing]) -> tuple[tuple[bytes, bytes],
     return (b"RateLimit-Policy", policies.encode("ascii")), (b"RateLimit", states.encode("ascii"))
 
 
-class Allowing(Protocol):
-    """How often whom is let through; `core.limits.Allowances` has what is promised."""
+def take_each(
+    asked: Sequence[tuple[Limit, str]], before_ns: Sequence[int], now_ns: int
+) -> tuple[tuple[Standing, ...], Sequence[int]]:
+    """Spend one request of each limit, or none of any when one of them has to wait.
+
+    before_ns: for each, when its allowance is full again.
+
+    Returns where each stands, and when each is full again afterwards: nothing where nothing was spent.
+    """
+    taken_ns, waits_ns = [], []
+    for (limit, _), due in zip(asked, before_ns, strict=True):
+        taken, wait = take(due, now_ns, limit.rate)
+        taken_ns.append(taken)
+        waits_ns.append(wait)
+    passed = not any(waits_ns)
+    standings = []
+    for (limit, _), wait, due in zip(asked, waits_ns, taken_ns if passed else before_ns, strict=True):
+        standings.append(Standing(limit, wait, remaining(due, now_ns, limit.rate), max(due - now_ns, 0)))
+    return tuple(standings), taken_ns if passed else ()
+
+
+class AllowanceTable(Protocol):
+    """What each caller of each limit has left, in a table that never grows past its size."""
 
     def take_all(self, asked: Sequence[tuple[Limit, str]], now_ns: int) -> tuple[Standing, ...]:
         """Spend one request of each (limit, caller), or none of any when one of them has to wait."""
 
 
 class Allowances:
-    """The bounded table: at most `capacity` callers over all limits, about 200 bytes each."""
+    """The bounded table of one process: at most `capacity` callers over all limits, about 200 bytes each."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
@@ -86,17 +107,11 @@ class Allowances:
         """Spend one request of each (limit, caller), or none of any when one of them has to wait."""
         table = self._due_ns
         keys = [self._key(limit.name, caller, now_ns) for limit, caller in asked]
-        before = [table.get(key, 0) for key in keys]
-        taken = [take(due, now_ns, limit.rate) for due, (limit, _) in zip(before, asked, strict=True)]
-        passed = not any(wait for _, wait in taken)
-        standings = []
-        for key, (limit, _), due_before, (due_after, wait) in zip(keys, asked, before, taken, strict=True):
-            due = due_after if passed else max(due_before, now_ns)
-            if passed:
-                table[key] = due
-                table.move_to_end(key)
-            standings.append(Standing(limit, wait, remaining(due, now_ns, limit.rate), max(due - now_ns, 0)))
-        return tuple(standings)
+        standings, dues = take_each(asked, [table.get(key, 0) for key in keys], now_ns)
+        for key, due in zip(keys, dues, strict=False):  # none where nothing was spent
+            table[key] = due
+            table.move_to_end(key)
+        return standings
 
     def _key(self, limit: str, caller: str, now_ns: int) -> tuple[str, str]:
         key = (limit, caller)

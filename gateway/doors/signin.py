@@ -13,7 +13,7 @@ from gateway.assertion_keys import AssertionKeys
 from gateway.clock import Clock
 from gateway.core.crosssite import is_cross_site
 from gateway.core.errors import IdentityProviderError
-from gateway.core.limits import Allowing
+from gateway.core.limits import AllowanceTable
 from gateway.core.model import Reason, Refuse, RequestFacts, ServerRules
 from gateway.core.signin import LoginRules, Method
 from gateway.doors.answers import Answer
@@ -52,7 +52,7 @@ class SignIn:
         clock: Clock,
         *,
         flows: FlowSetting,
-        allowances: Allowing,
+        allowances: AllowanceTable,
         keys: AssertionKeys | None = None,
         renews_by_redirect: bool = False,
     ) -> None:

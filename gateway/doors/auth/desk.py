@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.core import credentials as finding
 from gateway.core.errors import IdentityProviderBusy, IdentityProviderError
 from gateway.core.facts import client_key
-from gateway.core.limits import NS_PER_S, Allowing, whole_seconds
+from gateway.core.limits import NS_PER_S, AllowanceTable, whole_seconds
 from gateway.core.model import (
     Auth,
     Credentials,
@@ -103,7 +103,7 @@ class Desk:
     server: ServerRules
     tasks: Tasks
     clock: Clock
-    allowances: Allowing
+    allowances: AllowanceTable
     look: Look
 
     # --- pages ------------------------------------------------------------------------------------------------------
