@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from typing import Protocol, TextIO
 
 from gateway.core.errors import ConfigError
 from gateway.core.model import Identity, RefreshToken
+from gateway.lines import write_lines
 from gateway.telemetry import Record, log
 
 STDOUT = "stdout"
@@ -50,7 +51,7 @@ def _asked_by(record: Record) -> Iterator[None]:
 
 
 class _Sink(Protocol):
-    def write(self, text: str) -> None:
+    def write(self, lines: Sequence[str]) -> None:
         """Append; raises OSError."""
 
     def close(self) -> None:
@@ -71,11 +72,11 @@ class AuditFile:
                 (f"audit.file: {path} cannot be opened for appending ({why}); let this process write there",)
             ) from None
 
-    def write(self, text: str) -> None:
+    def write(self, lines: Sequence[str]) -> None:
         if self._is_elsewhere():
             self.close()
             self._open()
-        rest = memoryview(text.encode())
+        rest = memoryview(("\n".join(lines) + "\n").encode())
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
@@ -102,9 +103,8 @@ class _Stream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+    def write(self, lines: Sequence[str]) -> None:
+        write_lines(self._stream, lines)
 
     def close(self) -> None:
         self._stream.flush()
@@ -145,7 +145,7 @@ class Audit:
             return
         lines, self._lines = self._lines, []
         try:
-            self._sink.write("\n".join(lines) + "\n")
+            self._sink.write(lines)
         except OSError as err:
             self._on_lost(len(lines))
             if not self._is_failing:

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway import __version__
 from gateway.families import Together
+from gateway.lines import write_lines
 from gateway.steps import trace_id
 from gateway.tallies import Counts, Levels, Timings
 
@@ -198,8 +199,7 @@ class RequestLog:
     def flush(self) -> None:
         if self._lines:
             lines, self._lines = self._lines, []
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+            write_lines(self._stream, lines)
 
 
 def _as_json(record: Record, now_s: float) -> str:

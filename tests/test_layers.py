@@ -37,7 +37,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
-    ("clock", "tasks", "settings", "steps", "files", "notify", "changes", "workers/allowances"),
+    ("clock", "tasks", "settings", "steps", "files", "lines", "notify", "changes", "workers/allowances"),
     ("families", "tallies", "telemetry", "audit", "assertion_keys"),
     ("traces", "certificates", "upstream_tls"),
     (
