@@ -36,7 +36,7 @@ from gateway.keyring import Keyring
 from gateway.listening import Address, listen
 from gateway.places import Place
 from gateway.pool import Pool
-from gateway.reload import needs_restart
+from gateway.reload import refuse_restart
 from gateway.routefile import Config
 from gateway.sessions import Sessions
 from gateway.sight import Sight, sight_of
@@ -179,9 +179,7 @@ class Gateway:
 
     def prepared(self, config: Config) -> Callable[[], None]:
         """All of `take_up` that can fail; what is returned does the rest, and cannot."""
-        found = needs_restart(self.config, config)
-        if found:
-            raise ConfigError(tuple(f"{key} has changed, and is read at start alone; restart for it" for key in found))
+        refuse_restart(self.config, config)
         had_keys, before = self.assertion_keys is not None, self.gate
         self.gate = gate = self._gate(config)
         try:
@@ -266,8 +264,11 @@ class Gateway:
             log.critical("self-test failed: a forged token verified")
             sys.exit(70)
 
-    async def stop(self) -> None:
-        """Not ready at once; after `shutdown.delay` no new connections; what runs may end within `shutdown.grace`."""
+    async def stop(self, before_end: Callable[[], None] = lambda: None) -> None:
+        """Not ready at once; after `shutdown.delay` no new connections; what runs may end within `shutdown.grace`.
+
+        before_end: called when everything has been served.
+        """
         self._stopping = True
         if self.config.shutdown.delay_s:
             await asyncio.sleep(self.config.shutdown.delay_s)
@@ -281,6 +282,7 @@ class Gateway:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        before_end()
         self.upstreams.close()
         await self.tasks.close()
         if self.holding is not None:

@@ -63,25 +63,43 @@ def main() -> None:
 @click.option("--listen", metavar="ADDRESS", help=f"Where clients come in. Also GATEWAY_LISTEN.  [{DEFAULT_LISTEN}]")
 @click.option("--admin", metavar="ADDRESS", help=f"Health and metrics. Also GATEWAY_ADMIN.  [{DEFAULT_ADMIN}]")
 @click.option("--status", metavar="ADDRESS", help="A status page, on loopback. Also GATEWAY_STATUS.  [none]")
-def serve(config: str | None, listen: str | None, admin: str | None, status: str | None) -> None:
+@click.option("--workers", metavar="N", help="Processes that serve, or auto: one a core. Also GATEWAY_WORKERS.  [1]")
+def serve(config: str | None, listen: str | None, admin: str | None, status: str | None, workers: str | None) -> None:
     """Serve the routes of a route file.
 
     GATEWAY_LOG sets the form of the log: json (the default), text or off. GATEWAY_TRACES=otlp writes OpenTelemetry
     traces. SIGTERM ends orderly: what runs is finished within the route file's `shutdown.grace`.
     """
-    settings = _settings({"config": config, "listen": listen, "admin": admin, "status": status})
+    settings = _settings({"config": config, "listen": listen, "admin": admin, "status": status, "workers": workers})
     if settings.config is None:
         raise click.UsageError("no route file was named; give one with --config FILE or GATEWAY_CONFIG")
+    if settings.workers > 1:
+        sys.exit(_supervise(settings.config, settings))
     compiled = loaded(settings.config, os.environ)
+    _check_free(settings)
+    run(_serve(compiled, settings.config, settings, _traces(settings)))
+
+
+def _supervise(path: Path, settings: Settings) -> int:
+    from gateway.routefile import text_of
+    from gateway.workers.plan import made
+    from gateway.workers.supervision import supervise
+
+    text = text_of(path)
+    _check_free(settings)
+    return supervise(made(settings, path, text, os.environ), lambda: _traces(settings))
+
+
+def _check_free(settings: Settings) -> None:
     check_free(settings.listen, "--listen")
     check_free(settings.admin, "--admin")
     if settings.status is not None:
         check_free(settings.status, "--status")
-    traces = _traces() if settings.traces == "otlp" else None
-    run(_serve(compiled, settings.config, settings, traces))
 
 
-def _traces() -> "Traces":
+def _traces(settings: Settings) -> "Traces | None":
+    if settings.traces != "otlp":
+        return None
     try:
         from gateway.traces import Traces
     except ModuleNotFoundError as err:
@@ -104,7 +122,11 @@ async def _serve(config: "Config", path: Path, settings: Settings, traces: "Trac
     signals = Signals()
     set_up_logging(settings.log)
     gateway = Gateway(config, log_form=settings.log, traces=traces)
-    reloader = Reloader(path, os.environ, config, gateway.take_up, gateway.metrics)
+
+    async def take_up(_: str, config: "Config") -> None:
+        gateway.take_up(config)
+
+    reloader = Reloader(path, os.environ, config, take_up, gateway.metrics)
     signals.on_hangup(reloader.tell)
     gateway.tasks.start(reloader.keep_watch(), "watch the route file")
     async with started(gateway, settings.listen, settings.admin, "--listen", settings.status):

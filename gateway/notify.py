@@ -21,31 +21,46 @@ class Supervisor:
         # '@' stands for the zero byte that names in Linux's abstract namespace begin with.
         self._path = "\0" + name[1:] if name.startswith("@") else name if name.startswith("/") else ""
         is_for_us = environment.get("WATCHDOG_PID") in (None, "", str(pid))
-        self._beat_s = _beat_s(environment.get("WATCHDOG_USEC", "")) if is_for_us else None
+        self.beat_s = _beat_s(environment.get("WATCHDOG_USEC", "")) if is_for_us and self._path else None
+        self._is_ready = False
 
     async def keep_told(self, is_ready: Callable[[], bool]) -> None:
         """Say when `is_ready` becomes true, and all the time, twice in each interval, that the event loop turns."""
         if not self._path:
             return
-        if self._beat_s is None:
+        if self.beat_s is None:
             await self._until_ready(is_ready)
             return
-        await asyncio.gather(self._until_ready(is_ready), self._beat(self._beat_s))
+        await asyncio.gather(self._until_ready(is_ready), self._beat(self.beat_s))
 
     def stopping(self) -> None:
         """Say that the orderly end has begun."""
         self._tell("STOPPING=1\nSTATUS=finishing what runs")
 
+    def waiting(self) -> None:
+        """Say that there is something to wait for."""
+        self._tell("STATUS=waiting for the signing keys")
+
+    def ready(self) -> None:
+        """Say, once, that all of it serves."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._tell("READY=1\nSTATUS=serving")
+
+    def beat(self) -> None:
+        """Say that the process lives; `beat_s` is how often to, None where nobody listens for it."""
+        self._tell("WATCHDOG=1")
+
     async def _until_ready(self, is_ready: Callable[[], bool]) -> None:
         if not is_ready():
-            self._tell("STATUS=waiting for the signing keys")
+            self.waiting()
             while not is_ready():  # noqa: ASYNC110  # keys come and grow old with time, and no event tells of it
                 await asyncio.sleep(_LOOK_EVERY_S)
-        self._tell("READY=1\nSTATUS=serving")
+        self.ready()
 
     async def _beat(self, every_s: float) -> None:
         while True:
-            self._tell("WATCHDOG=1")
+            self.beat()
             await asyncio.sleep(every_s)
 
     def _tell(self, text: str) -> None:

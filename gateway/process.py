@@ -56,12 +56,18 @@ class Signals:
     Made inside the running loop, before anything is started, so that no signal falls between.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, interrupts: bool = True) -> None:
+        """interrupts: whether SIGINT counts; a terminal sends it to processes, too, that another one looks after."""
         self._told = asyncio.Event()
         self._interrupts = 0
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._told.set)
-        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        if interrupts:
+            loop.add_signal_handler(signal.SIGINT, self._interrupted)
+
+    def tell(self) -> None:
+        """As SIGTERM does."""
+        self._told.set()
 
     @staticmethod
     def on_hangup(told: Callable[[], None]) -> None:

@@ -5,12 +5,12 @@ left alone until it lies still; one with problems is told of with all of them, a
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from gateway.core.errors import ConfigError
 from gateway.files import mark
-from gateway.routefile import Config, load
+from gateway.routefile import Config, parse, text_of
 from gateway.telemetry import Metrics, log
 
 LOOK_EVERY_S = 1.0
@@ -35,6 +35,13 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     return [key for key, (before, after) in pairs.items() if before != after]
 
 
+def refuse_restart(old: Config, new: Config) -> None:
+    """Raise ConfigError where `new` cannot take the place of `old` without a restart."""
+    found = needs_restart(old, new)
+    if found:
+        raise ConfigError(tuple(f"{key} has changed, and is read at start alone; restart for it" for key in found))
+
+
 class Reloader:
     """Reads one route file again and again. take_up: raises ConfigError where what was read cannot serve now."""
 
@@ -43,10 +50,10 @@ class Reloader:
         path: Path,
         environment: Mapping[str, str],
         serving: Config,
-        take_up: Callable[[Config], None],
+        take_up: Callable[[str, Config], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
-        """serving: what was read from it at first."""
+        """serving: what was read from it at first. take_up: called with its text and the same compiled."""
         self._path = path
         self._environment = environment
         self._serving = serving.version
@@ -84,9 +91,9 @@ class Reloader:
         """
         try:
             # A large file takes its time, and requests go on meanwhile.
-            config = await asyncio.to_thread(load, self._path, self._environment)
+            text, config = await asyncio.to_thread(self._read)
             if asked or config.version != self._serving:
-                self._take_up(config)
+                await self._take_up(text, config)
         except ConfigError as err:
             self._metrics.reload_success.set(0)
             log.error("route file not taken up, the old one serves on", file=str(self._path), problems=err.problems)
@@ -96,3 +103,7 @@ class Reloader:
             self._serving = config.version
             log.info("route file taken up", file=str(self._path), version=config.version)
         return True
+
+    def _read(self) -> tuple[str, Config]:
+        text = text_of(self._path)
+        return text, parse(text, str(self._path), self._environment)

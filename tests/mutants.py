@@ -3180,8 +3180,8 @@ a file that is being written is read
 
 a file that says the same is taken up
 - if asked or config.version != self._serving:
--                 self._take_up(config)
-+ self._take_up(config)
+-                 await self._take_up(text, config)
++ await self._take_up(text, config)
 
 a bad file is success
 - self._metrics.reload_success.set(0)

@@ -139,6 +139,9 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("listening", "admin"),
     ("workers/channel", "workers/copies", "workers/remote", "workers/questions", "workers/totals", "workers/sight"),
     ("app", "process"),
+    ("workers/plan", "workers/link"),
+    ("workers/worker", "workers/keeper"),
+    ("workers/supervision",),
     ("cli_local", "cli", "__main__"),
 )
 # What plays the world around the gateway: it imports nothing of the gateway, and only the command line starts it.

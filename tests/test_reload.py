@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -270,13 +270,21 @@ routes: [{id: %s, match: {path: "/**"}, upstream: legacy}]
 """
 
 
+def taker(taken: list[Config]) -> Callable[[str, Config], Awaitable[None]]:
+    async def take_up(text: str, config: Config) -> None:
+        assert parse(text, "r", {}).version == config.version
+        taken.append(config)
+
+    return take_up
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     path, taken, metrics = tmp_path / "routes.yaml", list[Config](), Metrics()
     path.write_text(FILE % "one")
     metrics.reload_success.set(1)
     serving = parse(path.read_text(), str(path), {})
-    return Desk(path, Reloader(path, {}, serving, taken.append, metrics), taken, metrics)
+    return Desk(path, Reloader(path, {}, serving, taker(taken), metrics), taken, metrics)
 
 
 @contextlib.asynccontextmanager
@@ -307,7 +315,7 @@ async def test_a_mounted_file_changes_by_a_swapped_link(tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to("one")
     path, taken = tmp_path / "routes.yaml", list[Config]()
     path.symlink_to("data/routes.yaml")
-    reloader = Reloader(path, {}, parse(path.read_text(), "r", {}), taken.append, Metrics())
+    reloader = Reloader(path, {}, parse(path.read_text(), "r", {}), taker(taken), Metrics())
     desk = Desk(path, reloader, taken, Metrics())
     async with watching(desk):
         (tmp_path / "next").symlink_to("two")

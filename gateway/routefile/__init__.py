@@ -18,11 +18,16 @@ from gateway.routefile.schema import schema
 from gateway.routefile.whole import WholeFile
 from gateway.routefile.yamlmarks import MAX_BYTES
 
-__all__ = ["Config", "Expectation", "load", "parse", "schema"]
+__all__ = ["Config", "Expectation", "load", "parse", "schema", "text_of"]
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Read the route file at `path`. Raises ConfigError with every problem."""
+    return parse(text_of(path), str(path), environment)
+
+
+def text_of(path: Path) -> str:
+    """What the route file at `path` says, uncompiled. Raises ConfigError where it cannot be read."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -34,12 +39,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     if len(raw) > MAX_BYTES:
         raise ConfigError((f"{path}:1:1: the file has more than {MAX_BYTES} bytes, which is all that is read",))
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as err:
         before = raw[: err.start]
         line, column = before.count(b"\n") + 1, err.start - before.rfind(b"\n")
         raise ConfigError((f"{path}:{line}:{column}: the file is not UTF-8 here; save it as UTF-8",)) from None
-    return parse(text, str(path), environment)
 
 
 def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:

@@ -1,0 +1,382 @@
+"""The keeper: the one process that asks Descope and holds what is shared; operators ask it, too.
+
+It serves no client. Workers come to its Unix socket, say what they know, and hear of every change from then on. Where
+it takes the place of one that died, it answers no worker before all have told it what the last one knew, or two seconds
+are over: a refresh token that was spent must not be sent to Descope again.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from socket import socket
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from gateway import bypass
+from gateway.admin import Admin, watched_of
+from gateway.assertion_keys import AssertionKeys
+from gateway.audit import Audit
+from gateway.changes import Change
+from gateway.clock import SystemClock
+from gateway.core.errors import ConfigError, IdentityProviderError
+from gateway.decisions import Decided, merged
+from gateway.decisions import read as read_decisions
+from gateway.holding import Holding
+from gateway.listening import Address, listen
+from gateway.process import Signals, unusable
+from gateway.profiles import Profiles
+from gateway.reload import Reloader, refuse_restart
+from gateway.routefile import Config
+from gateway.sight import Sight
+from gateway.status import StatusPage, Watched
+from gateway.tasks import Tasks
+from gateway.telemetry import Metrics, log, set_up_logging
+from gateway.workers import sight as sights
+from gateway.workers.channel import Channel, ChannelClosed
+from gateway.workers.copies import Copies
+from gateway.workers.plan import Plan
+from gateway.workers.questions import Questions
+from gateway.workers.totals import KEEPER, Totals, dumped
+
+_HEARD_WITHIN_S = 1.0
+_KNOWN_WITHIN_S = 2.0
+_PREPARED_WITHIN_S = 30.0
+_GATHERED_WITHIN_S = 2.0
+_LOOK_EVERY_S = 5.0
+_TOLD_EVERY_S = 0.1
+_LEAVES_S = 5.0
+_READY = "ready"
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A worker as the keeper knows it. name: "" until it has said hello. has_ended: it said that it would."""
+
+    channel: Channel
+    number: int = -1
+    name: str = ""
+    standing: str = "starting"
+    has_ended: bool = False
+    sight: Sight | None = None
+    decided: list[Decided] = field(default_factory=list)
+
+
+async def keep(plan: Plan, after: Sequence[Any] | None, control: socket) -> None:
+    """Keep until the process is told to end. after: as for `Keeper`. control: the way to the parent."""
+    signals = Signals(interrupts=False)
+    set_up_logging(plan.settings.log)
+    reader, writer = await asyncio.open_connection(sock=control)
+    keeper = Keeper(
+        plan, after=after, tell_parent=lambda message: writer.write(json.dumps(message).encode("ascii") + b"\n")
+    )
+    reloader = Reloader(plan.route_file, plan.environment, plan.config, keeper.take_up, keeper.metrics)
+    signals.on_hangup(reloader.tell)
+    try:
+        await keeper.start()
+    except OSError as err:
+        raise ConfigError((unusable(plan.settings.admin, "--admin", err),)) from None
+    keeper.tasks.start(_obey(reader, plan, keeper, signals), "obey the parent")
+    keeper.tasks.start(keeper.keep_told(), "tell the parent how things stand")
+    if after is not None:
+        await reloader.reload(asked=False)  # nobody has looked for a while
+    keeper.tasks.start(reloader.keep_watch(), "watch the route file")
+    await signals.told()
+    await keeper.stop()
+    writer.close()
+
+
+async def _obey(reader: asyncio.StreamReader, plan: Plan, keeper: "Keeper", signals: Signals) -> None:
+    """The parent says when all stop; where it ends without a word, the workers finish what they do, and that is all."""
+    while await reader.readline():
+        keeper.stopping()
+    keeper.stopping()
+    log.critical("the parent is gone; the workers finish what runs, and all ends")
+    rules = plan.config.shutdown
+    with suppress(TimeoutError):
+        async with asyncio.timeout(rules.delay_s + rules.grace_s + _LEAVES_S):
+            await keeper.emptied()
+    plan.meeting.close()
+    signals.tell()
+
+
+class Keeper:
+    """Construct, `start`, `stop`."""
+
+    def __init__(
+        self, plan: Plan, *, after: Sequence[Any] | None, tell_parent: Callable[[dict[str, object]], None]
+    ) -> None:
+        """after: what the keeper before this one had counted, None for the first. tell_parent: sends it a message."""
+        self._plan = plan
+        self._text = plan.text
+        self.config = plan.config
+        self._tell_parent = tell_parent
+        self._clock = SystemClock()
+        self.tasks = Tasks()
+        self.metrics = Metrics()
+        lost = self.metrics.audit_lost.inc
+        audit = plan.config.audit
+        self._audit = Audit(audit, sys.stdout, self._clock.now_s, lost) if audit else None
+        self.holding = Holding(
+            plan.config, self.metrics, self._audit, self.tasks, self._clock, tell=self._tell_everybody
+        )
+        self._assertion_keys: AssertionKeys | None = None
+        self._members: dict[Channel, Member] = {}
+        self._totals = Totals(self.metrics.together)
+        self._is_stopping = False
+        self._gathered = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._runners: list[web.ServerRunner] = []
+        self._server: asyncio.Server | None = None
+        self._gone_sights: list[Sight] = []
+        self.status_address: Address | None = None
+        if after is None:
+            self._gathered.set()
+        else:
+            self._totals.adopt(after)
+        self._questions = Questions(self.holding, self._everybody_knows)
+        state = self.holding.state
+        self._copies = Copies(
+            plan.config.tokens,
+            self.holding.keyring,
+            state.revocations,
+            state.renewals,
+            state.exchanges,
+            Profiles(state.me, self.tasks, self._clock),
+            self.holding.rests,
+            lambda: self._assertion_keys,
+        )
+
+    # --- start and stop ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Have workers come, and operators. Raises ConfigError or OSError."""
+        plan, tasks, metrics = self._plan, self.tasks, self.metrics
+        self._make_assertion_keys(self.config)
+        metrics.reload_success.set(1)
+        metrics.keys_age.set_function(lambda: self.holding.keyring.age_s if self.holding.keyring.is_ready else -1)
+        metrics.workers.set_function(lambda: sum(one.standing == _READY for one in self._members.values()))
+        if not self._gathered.is_set():
+            asyncio.get_running_loop().call_later(_GATHERED_WITHIN_S, self._gathered.set)
+        tasks.start(self._keep_fresh(), "keep the signing keys fresh")
+        tasks.start(self._keep_count(), "keep what workers have counted")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(self._come, sock=plan.meeting.socket.dup())
+        await self._listen(web.Server(Admin(self).serve), Address(*plan.settings.admin))
+        if plan.settings.status is not None:
+            page = web.Server(StatusPage(self.watched, self.look).serve)
+            self.status_address = await self._listen(page, Address(*plan.settings.status))
+            log.info("status page", url=f"http://{self.status_address}/")
+        tasks.start(bypass.warn(self.config.upstreams, {plan.listen.port}), "look for ways past the gateway")
+
+    async def _listen(self, server: web.Server, where: Address) -> Address:
+        runner, address = await listen(server, where, self.config.shutdown.grace_s)
+        self._runners.append(runner)
+        return address
+
+    async def _keep_fresh(self) -> None:
+        await self._gathered.wait()  # workers may bring keys
+        await self.holding.keyring.keep_fresh()
+
+    async def keep_told(self) -> None:
+        """Tell the parent all the time whether all serve, so that it knows that this process lives; for ever."""
+        was_ready = False
+        while True:
+            is_ready = self.is_ready
+            self._tell_parent({"ready": is_ready})
+            if is_ready and not was_ready:
+                was_ready = True
+                settings, descope = self._plan.settings, self.holding.idp.base_url
+                listen, admin = str(self._plan.listen), str(settings.admin)
+                log.info("serving", listen=listen, admin=admin, descope=descope, workers=self._plan.workers)
+            await asyncio.sleep(_TOLD_EVERY_S)
+
+    def stopping(self) -> None:
+        """The whole gateway is about to stop."""
+        self._is_stopping = True
+
+    async def emptied(self) -> None:
+        """Return once no worker is left."""
+        while self._members:
+            await asyncio.wait([channel.closed for channel in self._members])
+
+    async def stop(self) -> None:
+        self._is_stopping = True
+        if self._server is not None:
+            self._server.close()
+        for runner in self._runners:
+            await runner.cleanup()
+        for channel in tuple(self._members):
+            channel.close()
+        await self.tasks.close()
+        await self.holding.idp.close()
+        if self._audit is not None:
+            self._audit.close()
+
+    def _make_assertion_keys(self, config: Config) -> None:
+        if self._assertion_keys is None and any(upstream.assertion for upstream in config.upstreams):
+            self._assertion_keys = AssertionKeys(config.assertion, self._clock, self._tell_everybody)
+            if config.assertion.key_file:
+                self.tasks.start(self._assertion_keys.keep_watch(), "watch the file of assertion keys")
+
+    # --- workers ----------------------------------------------------------------------------------------------------
+
+    def _come(self) -> Channel:
+        """Somebody connects."""
+        member: Member
+
+        async def answer(question: str, members: dict[str, Any]) -> object:
+            return await self._answered(member, question, members)
+
+        channel = Channel(self.tasks, answer, lambda change: self._heard(member, change))
+        member = Member(channel)
+        channel.closed.add_done_callback(lambda _: self._left(member))
+        return channel
+
+    def _left(self, member: Member) -> None:
+        if self._members.pop(member.channel, None) is None:
+            return
+        self._totals.gone(member.name)
+        if member.sight is not None:
+            self._gone_sights = [sights.added([*self._gone_sights, sights.left_by(member.sight)])]
+        if not member.has_ended and not self._is_stopping:
+            self.metrics.worker_ends.inc()
+            log.error("a worker is gone", worker=member.number)
+
+    async def _answered(self, member: Member, question: str, members: dict[str, Any]) -> object:
+        if question == "hello":
+            async with self._reloading:
+                return self._greeted(member, **members)
+        if member.name and self._questions.knows(question):
+            await self._gathered.wait()
+            return await self._questions.answer(question, members)
+        raise ValueError("nobody may ask that")
+
+    def _greeted(self, member: Member, *, number: int, name: str, text: str, changes: list[Change]) -> object:
+        """A worker says hello; what it knows counts here, and for the others."""
+        member.number, member.name = number, name
+        for change in changes:
+            self._copies.hear(change)
+        self._members[member.channel] = member
+        if len(self._members) >= self._plan.workers:
+            self._gathered.set()
+        return {"text": self._text, "changes": list(self._copies.changes())}
+
+    def _heard(self, member: Member, change: Change) -> None:
+        match change:
+            case ["standing", str(standing)]:
+                member.standing = standing
+            case ["last", dict(known)]:
+                member.has_ended = True
+                self._take(member, known)
+            case _:
+                self._copies.hear(change)
+
+    def _tell_everybody(self, change: Change) -> None:
+        for channel in self._members:
+            channel.tell(change)
+
+    async def _everybody_knows(self) -> None:
+        """Return once every worker has heard what was told until now; one that is stuck is not waited for long."""
+        await self._ask_all("heard", _HEARD_WITHIN_S)
+
+    async def _ask_all(self, question: str, within_s: float, **members: object) -> list[tuple[Member, Any]]:
+        """What each worker answers; those that are gone, or do not answer in time, are left out."""
+
+        async def ask(member: Member) -> tuple[Member, Any] | None:
+            with suppress(ChannelClosed, TimeoutError, IdentityProviderError):
+                async with asyncio.timeout(within_s):
+                    return member, await member.channel.ask(question, **members)
+            return None
+
+        answers = await asyncio.gather(*(ask(member) for member in self._members.values()))
+        return [answer for answer in answers if answer is not None]
+
+    # --- reload -----------------------------------------------------------------------------------------------------
+
+    async def take_up(self, text: str, config: Config) -> None:
+        """Serve by another route file, all or none; raises ConfigError, and changes nothing, where a worker cannot."""
+        async with self._reloading:
+            refuse_restart(self.config, config)
+            self._make_assertion_keys(config)
+            await self._prepare(text)
+            # The parent first: whoever it forks from now on begins with this one.
+            self._tell_parent({"text": text})
+            self._text, self.config = text, config
+            if self._assertion_keys is not None:
+                for change in self._assertion_keys.changes():
+                    self._tell_everybody(change)
+            await self._ask_all("commit", _HEARD_WITHIN_S)
+        for warning in config.warnings:
+            log.warning(warning)
+
+    async def _prepare(self, text: str) -> None:
+        asked = tuple(self._members.values())
+        ready = await self._ask_all("prepare", _PREPARED_WITHIN_S, text=text)
+        late = {one.number for one in asked if one.channel in self._members} - {one.number for one, _ in ready}
+        if late:
+            raise ConfigError((f"worker {min(late)} could not take it up in {_PREPARED_WITHIN_S:g} s; try again",))
+
+    # --- as operators see it ----------------------------------------------------------------------------------------
+
+    @property
+    def is_ready(self) -> bool:
+        return self.standing() == _READY
+
+    def standing(self) -> str:
+        if self._is_stopping:
+            return "stopping"
+        if not self.holding.keyring.is_ready:
+            return "no signing keys yet"
+        serving = sum(one.standing == _READY for one in self._members.values())
+        return _READY if serving == self._plan.workers else f"{serving} of {self._plan.workers} workers serve"
+
+    @property
+    def version(self) -> str:
+        return self.config.version
+
+    async def exposition(self) -> bytes:
+        await self.look()
+        registry = CollectorRegistry()
+        registry.register(self._totals)
+        return generate_latest(registry)
+
+    async def decided(self) -> Sequence[Decided]:
+        await self.look()
+        return merged(member.decided for member in self._members.values())
+
+    async def look(self) -> None:
+        """Ask all workers what they have counted and seen."""
+        for member, known in await self._ask_all("known", _KNOWN_WITHIN_S):
+            self._take(member, known)
+        self._totals.take(KEEPER, dumped(self.metrics.registry))
+        # Before anybody is told: the next keeper goes on from here, and no counter goes down.
+        self._tell_parent({"carried": self._totals.carried()})
+
+    def _take(self, member: Member, known: dict[str, Any]) -> None:
+        if member.channel in self._members:
+            self._totals.take(member.name, known["metrics"])
+            member.sight = sights.read(known["sight"])
+            member.decided = read_decisions(known["decisions"])
+
+    async def _keep_count(self) -> None:
+        """What a worker that is killed had counted since is lost; this is how little that may be."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            await self.look()
+
+    def watched(self) -> Watched:
+        seen: Iterable[Sight] = (one.sight for one in self._members.values() if one.sight is not None)
+        return watched_of(
+            self.config,
+            self.holding,
+            self._clock,
+            sights.added([*self._gone_sights, *seen]),
+            decisions=merged(member.decided for member in self._members.values()),
+            standing=self.standing(),
+            workers=[one.standing for one in self._members.values()],
+        )

@@ -1,0 +1,71 @@
+"""The way from a worker to the keeper, which may die and be replaced."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from gateway.changes import Change
+from gateway.tasks import Tasks
+from gateway.telemetry import log
+from gateway.workers.channel import Channel, ChannelClosed
+
+_AGAIN_S = 0.05
+_LEAVES_S = 2.0
+
+
+class KeeperLink:
+    """Implements `remote.Link`. Nothing is asked before the keeper was greeted, nor while there is none."""
+
+    def __init__(
+        self,
+        path: str,
+        tasks: Tasks,
+        *,
+        answer: Callable[[str, dict[str, Any]], Awaitable[object]],
+        hear: Callable[[Change], None],
+    ) -> None:
+        """path: of the keeper's socket. answer, hear: as for `Channel`."""
+        self._path = path
+        self._tasks = tasks
+        self._answer = answer
+        self._hear = hear
+        self._channel: Channel | None = None
+
+    async def ask(self, question: str, **members: object) -> Any:
+        if self._channel is None:
+            raise ChannelClosed
+        return await self._channel.ask(question, **members)
+
+    def tell(self, change: Change) -> None:
+        if self._channel is not None:
+            self._channel.tell(change)
+
+    async def keep(self, greet: Callable[[Channel], Awaitable[None]]) -> None:
+        """Runs as long as the worker. greet: what to do first with every new keeper."""
+        while True:
+            channel = await self._connected()
+            try:
+                await greet(channel)
+            except ChannelClosed:
+                continue
+            self._channel = channel
+            await channel.closed
+            self._channel = None
+            log.warning("the keeper is gone; what only Descope can tell is 503 until another has taken its place")
+
+    async def _connected(self) -> Channel:
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(OSError):
+                _, channel = await loop.create_unix_connection(
+                    lambda: Channel(self._tasks, self._answer, self._hear), self._path
+                )
+                return channel
+            await asyncio.sleep(_AGAIN_S)
+
+    async def close(self) -> None:
+        """Say what is still to be said, and leave."""
+        if self._channel is not None:
+            self._channel.close()
+            await asyncio.wait([self._channel.closed], timeout=_LEAVES_S)

@@ -1,0 +1,150 @@
+"""What the parent decides before it forks, and every process of the gateway goes by."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+from socket import (
+    AF_INET6,
+    AF_UNIX,
+    AI_PASSIVE,
+    IPPROTO_IPV6,
+    IPV6_V6ONLY,
+    SO_REUSEADDR,
+    SO_REUSEPORT,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    getaddrinfo,
+    socket,
+)
+from tempfile import mkdtemp
+
+from gateway.core.errors import ConfigError
+from gateway.process import unusable
+from gateway.routefile import Config, parse
+from gateway.settings import Listen, Settings
+from gateway.workers.allowances import SharedAllowances
+
+_BACKLOG = 1024
+_SIGN_IN_CALLERS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the parent replaces who has died.
+
+    settled_s: who lived so long had begun well. first_s, longest_s: the pause before the next one after the second
+    death in a row, twice as long each time. tries: after so many deaths in a row, of the keeper or of each worker, the
+    parent gives up.
+    """
+
+    settled_s: float = 10.0
+    first_s: float = 0.5
+    longest_s: float = 15.0
+    tries: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """route_file, text: the route file's path and what it said at start. config: the same, compiled.
+
+    sockets: for each worker those that it accepts from; they stay open in the parent, so that whoever connects while a
+    worker is replaced waits instead of being refused. meeting: the Unix socket on which workers find the keeper.
+    """
+
+    settings: Settings
+    route_file: Path
+    text: str
+    config: Config
+    environment: Mapping[str, str]
+    listen: Listen
+    sockets: Sequence[Sequence[socket]]
+    meeting: "Meeting"
+    allowances: SharedAllowances
+    sign_in_allowances: SharedAllowances
+    pace: Pace
+
+    @property
+    def workers(self) -> int:
+        return len(self.sockets)
+
+    def saying(self, text: str) -> "Plan":
+        """The same plan with what the route file says by now."""
+        if text == self.text:
+            return self
+        return replace(self, text=text, config=parse(text, str(self.route_file), self.environment))
+
+
+class Meeting:
+    """A Unix socket in a folder that only this user may enter; raises ConfigError where there can be none."""
+
+    def __init__(self) -> None:
+        try:
+            self._folder = Path(mkdtemp(prefix="gateway-"))
+        except OSError as err:
+            why = err.strerror or type(err).__name__
+            raise ConfigError(
+                (f"workers need a folder to meet in, and none can be made ({why}); set TMPDIR, or serve with one",)
+            ) from None
+        self.path = str(self._folder / "keeper")
+        self.socket = socket(AF_UNIX, SOCK_STREAM)
+        try:
+            self.socket.bind(self.path)
+        except OSError as err:
+            self.close()
+            raise ConfigError(
+                (
+                    f"workers cannot meet at {self.path} ({err.strerror or err}); set TMPDIR to a folder with a short name",
+                )
+            ) from None
+        self.socket.listen(_BACKLOG)
+
+    def close(self) -> None:
+        """Nobody meets there any more."""
+        self.socket.close()
+        with suppress(OSError):
+            rmtree(self._folder)
+
+
+def made(
+    settings: Settings, route_file: Path, text: str, environment: Mapping[str, str], *, pace: Pace | None = None
+) -> Plan:
+    """Compile the route file, and take up everything that is shared; raises ConfigError with every problem."""
+    config = parse(text, str(route_file), environment)
+    listen, sockets = _bound(settings.listen, settings.workers)
+    return Plan(
+        settings=settings,
+        route_file=route_file,
+        text=text,
+        config=config,
+        environment=environment,
+        listen=listen,
+        sockets=sockets,
+        meeting=Meeting(),
+        allowances=SharedAllowances(),
+        sign_in_allowances=SharedAllowances(_SIGN_IN_CALLERS),
+        pace=pace or Pace(),
+    )
+
+
+def _bound(listen: Listen, workers: int) -> tuple[Listen, list[list[socket]]]:
+    """Sockets for each worker at every address that `listen` means, and where that is once a port is chosen."""
+    try:
+        found = getaddrinfo(listen.host, listen.port, type=SOCK_STREAM, flags=AI_PASSIVE)
+        port = listen.port
+        sockets: list[list[socket]] = [[] for _ in range(workers)]
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            for own in sockets:
+                one = socket(family, kind, protocol)
+                one.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+                one.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
+                if family == AF_INET6:
+                    one.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+                one.bind((address[0], port, *address[2:]))
+                port = one.getsockname()[1]
+                one.listen(_BACKLOG)
+                own.append(one)
+    except OSError as err:
+        raise ConfigError((unusable(listen, "--listen", err),)) from None
+    return Listen(listen.host, port), sockets
