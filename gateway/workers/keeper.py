@@ -133,7 +133,7 @@ class Keeper:
         self._runners: list[web.ServerRunner] = []
         self._server: asyncio.Server | None = None
         self._gone_sights: list[Sight] = []
-        self.status_address: Address | None = None
+        self.admin_address: Address | None = None
         if after is None:
             self._gathered.set()
         else:
@@ -166,11 +166,10 @@ class Keeper:
         tasks.start(self._keep_count(), "keep what workers have counted")
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._come, sock=plan.meeting.socket.dup())
-        await self._listen(web.Server(Admin(self).serve), Address(*plan.settings.admin))
+        self.admin_address = await self._listen(web.Server(Admin(self).serve), Address(*plan.settings.admin))
         if plan.settings.status is not None:
             page = web.Server(StatusPage(self.watched, self.look).serve)
-            self.status_address = await self._listen(page, Address(*plan.settings.status))
-            log.info("status page", url=f"http://{self.status_address}/")
+            log.info("status page", url=f"http://{await self._listen(page, Address(*plan.settings.status))}/")
         tasks.start(bypass.warn(self.config.upstreams, {plan.listen.port}), "look for ways past the gateway")
 
     async def _listen(self, server: web.Server, where: Address) -> Address:
@@ -190,9 +189,9 @@ class Keeper:
             self._tell_parent({"ready": is_ready})
             if is_ready and not was_ready:
                 was_ready = True
-                settings, descope = self._plan.settings, self.holding.idp.base_url
-                listen, admin = str(self._plan.listen), str(settings.admin)
-                log.info("serving", listen=listen, admin=admin, descope=descope, workers=self._plan.workers)
+                plan, descope = self._plan, self.holding.idp.base_url
+                where = {"listen": str(plan.listen), "admin": str(self.admin_address)}
+                log.info("serving", **where, descope=descope, workers=plan.workers)
             await asyncio.sleep(_TOLD_EVERY_S)
 
     def stopping(self) -> None:

@@ -94,9 +94,7 @@ class Meeting:
         except OSError as err:
             self.close()
             raise ConfigError(
-                (
-                    f"workers cannot meet at {self.path} ({err.strerror or err}); set TMPDIR to a folder with a short name",
-                )
+                (f"workers cannot meet at {self.path} ({err.strerror or err}); set TMPDIR to another folder",)
             ) from None
         self.socket.listen(_BACKLOG)
 
