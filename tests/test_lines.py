@@ -1,6 +1,7 @@
 """What several processes write to one stream: whole lines, whoever writes at the same moment."""
 
 import asyncio
+import fcntl
 import json
 import os
 import random
@@ -95,13 +96,17 @@ def child(work: Callable[[], None]) -> int:
     return pid
 
 
-def telling(descriptor: int, name: str) -> Callable[[], None]:
-    """Work: a process that serves, logs and audits to one stream, in lines of 300 to 3,000 characters."""
+def telling(descriptor: int, name: str, begun: int) -> Callable[[], None]:
+    """Work: a process that serves, logs and audits to one stream, in lines of 300 to 3,000 characters.
+
+    begun: where it says that it is about to.
+    """
 
     async def serve() -> None:
         stream = os.fdopen(descriptor, "w", encoding="utf-8")
         log, audit = RequestLog("json", stream, lambda: 0.0), Audit(STDOUT, stream, lambda: 0.0, lambda _: None)
         sizes = random.Random(name)
+        os.write(begun, b".")
         for number in range(LINES // 2):
             record = Record(f"{name} {number}")
             record.path = "/" + name * sizes.randint(1, 2600)
@@ -118,8 +123,15 @@ def telling(descriptor: int, name: str) -> Callable[[], None]:
 
 def test_no_line_of_two_processes_that_write_to_one_pipe_is_torn() -> None:
     reads, writes = os.pipe()
-    started = [child(telling(writes, name)) for name in ("a", "b")]
+    told_begun, begun = os.pipe()
+    # So small that both have to wait for room again and again.
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4 * PIPE_BUF)
+    started = [child(telling(writes, name, begun)) for name in ("a", "b")]
     os.close(writes)
+    os.close(begun)
+    for _ in started:
+        assert os.read(told_begun, 1)
+    os.close(told_begun)
     with os.fdopen(reads, "rb") as pipe:
         lines = pipe.read().decode().splitlines()
     ended = [os.waitpid(pid, 0)[1] for pid in started]

@@ -28,7 +28,7 @@ from gateway.decisions import Decided, merged
 from gateway.decisions import read as read_decisions
 from gateway.holding import Holding
 from gateway.listening import Address, listen
-from gateway.process import Signals, unusable
+from gateway.process import Signals
 from gateway.profiles import Profiles
 from gateway.reload import Reloader, refuse_restart
 from gateway.routefile import Config
@@ -76,10 +76,7 @@ async def keep(plan: Plan, after: Sequence[Any] | None, control: socket) -> None
     )
     reloader = Reloader(plan.route_file, plan.environment, plan.config, keeper.take_up, keeper.metrics)
     signals.on_hangup(reloader.tell)
-    try:
-        await keeper.start()
-    except OSError as err:
-        raise ConfigError((unusable(plan.settings.admin, "--admin", err),)) from None
+    await keeper.start()
     keeper.tasks.start(_obey(reader, plan, keeper, signals), "obey the parent")
     keeper.tasks.start(keeper.keep_told(), "tell the parent how things stand")
     if after is not None:
@@ -154,7 +151,7 @@ class Keeper:
     # --- start and stop ---------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Have workers come, and operators. Raises ConfigError or OSError."""
+        """Have workers come, and operators. Raises ConfigError."""
         plan, tasks, metrics = self._plan, self.tasks, self.metrics
         self._make_assertion_keys(self.config)
         metrics.reload_success.set(1)
@@ -166,13 +163,13 @@ class Keeper:
         tasks.start(self._keep_count(), "keep what workers have counted")
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._come, sock=plan.meeting.socket.dup())
-        self.admin_address = await self._listen(web.Server(Admin(self).serve), Address(*plan.settings.admin))
-        if plan.settings.status is not None:
+        self.admin_address = await self._listen(web.Server(Admin(self).serve), plan.admin)
+        if plan.status is not None:
             page = web.Server(StatusPage(self.watched, self.look).serve)
-            log.info("status page", url=f"http://{await self._listen(page, Address(*plan.settings.status))}/")
+            log.info("status page", url=f"http://{await self._listen(page, plan.status)}/")
         tasks.start(bypass.warn(self.config.upstreams, {plan.listen.port}), "look for ways past the gateway")
 
-    async def _listen(self, server: web.Server, where: Address) -> Address:
+    async def _listen(self, server: web.Server, where: Sequence[socket]) -> Address:
         runner, address = await listen(server, where, self.config.shutdown.grace_s)
         self._runners.append(runner)
         return address

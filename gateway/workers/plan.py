@@ -1,6 +1,6 @@
 """What the parent decides before it forks, and every process of the gateway goes by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,8 +49,9 @@ class Pace:
 class Plan:
     """route_file, text: the route file's path and what it said at start. config: the same, compiled.
 
-    sockets: for each worker those that it accepts from; they stay open in the parent, so that whoever connects while a
-    worker is replaced waits instead of being refused. meeting: the Unix socket on which workers find the keeper.
+    sockets: for each worker those that it accepts from. admin, status: those of the keeper; None for no status page.
+    All stay open in the parent, so that whoever connects while a process is replaced waits instead of being refused.
+    meeting: the Unix socket on which workers find the keeper.
     """
 
     settings: Settings
@@ -60,6 +61,8 @@ class Plan:
     environment: Mapping[str, str]
     listen: Listen
     sockets: Sequence[Sequence[socket]]
+    admin: Sequence[socket]
+    status: Sequence[socket] | None
     meeting: "Meeting"
     allowances: SharedAllowances
     sign_in_allowances: SharedAllowances
@@ -68,6 +71,13 @@ class Plan:
     @property
     def workers(self) -> int:
         return len(self.sockets)
+
+    def not_of(self, number: int) -> Iterator[Sequence[socket]]:
+        """What the worker of this number does not listen on; nor does the keeper, whose number is -1."""
+        yield from (sockets for other, sockets in enumerate(self.sockets) if other != number)
+        if number >= 0:
+            yield self.admin
+            yield self.status or ()
 
     def saying(self, text: str) -> "Plan":
         """The same plan with what the route file says by now."""
@@ -110,7 +120,9 @@ def made(
 ) -> Plan:
     """Compile the route file, and take up everything that is shared; raises ConfigError with every problem."""
     config = parse(text, str(route_file), environment)
-    listen, sockets = _bound(settings.listen, settings.workers)
+    listen, sockets = _bound(settings.listen, settings.workers, "--listen")
+    _, admin = _bound(settings.admin, 1, "--admin")
+    status = _bound(settings.status, 1, "--status")[1][0] if settings.status is not None else None
     return Plan(
         settings=settings,
         route_file=route_file,
@@ -119,6 +131,8 @@ def made(
         environment=environment,
         listen=listen,
         sockets=sockets,
+        admin=admin[0],
+        status=status,
         meeting=Meeting(),
         allowances=SharedAllowances(),
         sign_in_allowances=SharedAllowances(_SIGN_IN_CALLERS),
@@ -126,17 +140,18 @@ def made(
     )
 
 
-def _bound(listen: Listen, workers: int) -> tuple[Listen, list[list[socket]]]:
-    """Sockets for each worker at every address that `listen` means, and where that is once a port is chosen."""
+def _bound(listen: Listen, processes: int, option: str) -> tuple[Listen, list[list[socket]]]:
+    """Sockets for each process at every address that `listen` means, and where that is once a port is chosen."""
     try:
         found = getaddrinfo(listen.host, listen.port, type=SOCK_STREAM, flags=AI_PASSIVE)
         port = listen.port
-        sockets: list[list[socket]] = [[] for _ in range(workers)]
+        sockets: list[list[socket]] = [[] for _ in range(processes)]
         for family, kind, protocol, _, address in dict.fromkeys(found):
             for own in sockets:
                 one = socket(family, kind, protocol)
                 one.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-                one.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
+                if processes > 1:
+                    one.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
                 if family == AF_INET6:
                     one.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
                 one.bind((address[0], port, *address[2:]))
@@ -144,5 +159,5 @@ def _bound(listen: Listen, workers: int) -> tuple[Listen, list[list[socket]]]:
                 one.listen(_BACKLOG)
                 own.append(one)
     except OSError as err:
-        raise ConfigError((unusable(listen, "--listen", err),)) from None
+        raise ConfigError((unusable(listen, option, err),)) from None
     return Listen(listen.host, port), sockets

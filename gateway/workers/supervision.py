@@ -230,10 +230,9 @@ class Parent:
             if one is not None:
                 one.close()
         os.close(self._alive)
-        for number, sockets in enumerate(self._plan.sockets):
-            if number != post.number:
-                for one in sockets:
-                    one.close()
+        for sockets in self._plan.not_of(post.number):
+            for one in sockets:
+                one.close()
 
     def _reap(self) -> None:
         for post in self._posts():

@@ -88,11 +88,8 @@ class Fleet:
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        found = []
-        for line in self.log_file.read_text().splitlines():
-            with suppress(ValueError):
-                found.append(json.loads(line))
-        return [one for one in found if one.get("event") == event]
+        lines = self.log_file.read_text().splitlines()
+        return [json.loads(line) for line in lines if f'"event": "{event}"' in line]
 
     async def until_logged(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         async with asyncio.timeout(15):
