@@ -42,6 +42,7 @@ class Place:
     descope: int
     log: bool = False
     routes: int = 0
+    workers: int = 1
 
     @property
     def log_file(self) -> Path:
@@ -152,7 +153,10 @@ def _naive(place: Place) -> tuple[Program, ...]:
 def _gateway(place: Place) -> tuple[Program, ...]:
     serve = (sys.executable, "-P", "-m", "gateway", "serve", "--config", place.file("routes.yaml.j2"))
     listen = ("--listen", f"{LOOPBACK}:{place.port}", "--admin", f"{LOOPBACK}:{place.admin_port}")
-    return (Program((*serve, *listen), {"PYTHONPATH": str(ROOT), "GATEWAY_LOG": "json" if place.log else "off"}),)
+    workers = ("--workers", str(place.workers))
+    return (
+        Program((*serve, *listen, *workers), {"PYTHONPATH": str(ROOT), "GATEWAY_LOG": "json" if place.log else "off"}),
+    )
 
 
 GATEWAY = "gateway"

@@ -42,6 +42,9 @@ _ALONE = (
     ("h-10000-spread", "(h) 10,000 routes, a different request to each"),
     ("i-as-a", "(a) measured beside (i)"),
     ("i", "(i) a route with a limit for each subject"),
+    ("k-1", "(k) one worker"),
+    ("k-2", "(k) two workers and the keeper on the same core"),
+    ("k-2-spread", "(k) two workers on two cores"),
 )
 
 
@@ -80,7 +83,7 @@ def tables(results: Results) -> Iterator[str]:
             yield _table(_heads(unit), list(_small_rows(results, row)))
     alone = [_alone(results, row, title) for row, title in _ALONE if row in results.figures]
     if alone:
-        yield "## (d), (h), (i) The gateway alone"
+        yield "## (d), (h), (i), (k) The gateway alone"
         yield _table(("workload", "CPU us/request", "requests/s", "p50 ms", "p99 ms", "peak MiB"), alone)
     yield from _numbers(results)
 

@@ -30,6 +30,9 @@ class Results:
     def cpu(self, row: str, peer: str) -> tuple[float, ...]:
         return tuple(sample.cpu_us for sample in self.figures.get(row, {}).get(peer, ()))
 
+    def rates(self, row: str, peer: str) -> tuple[float, ...]:
+        return tuple(sample.rate for sample in self.figures.get(row, {}).get(peer, ()))
+
     def values(self, row: str, peer: str) -> tuple[float, ...]:
         return tuple(self.numbers.get(row, {}).get(peer, ()))
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from bench import measure, peer
 from bench.errors import BenchError
@@ -22,6 +22,7 @@ from bench.peer import GATEWAY, LOOPBACK, Peer, Place, Program
 from bench.setup import Tools
 from bench.tokens import ACCESS_KEY, KNOWN, Tokens, subject
 
+_CORES_TO_SPREAD = 4
 _START_S = 60.0
 _OPEN_FILES = 65_536
 _OTHER_FILES = 500
@@ -58,6 +59,7 @@ class Stage:
     tools: Tools
     tokens: Tokens
     cores: tuple[int, int]
+    spare: int | None = None
     folder: Path = field(init=False)
     upstream: int = field(init=False)
     sink: int = field(init=False)
@@ -98,17 +100,30 @@ class Stage:
             shutil.copy(path, self.folder / path.name)
         self.upstream, self.sink = self._free_port(), self._free_port()
         place = self._place(log=False, upstream=0, routes=0, port=self.upstream)
-        self._run(peer.upstream(place, files, self.tokens.access_key_session), place, self.cores[1])
-        self._run(peer.sink(self.sink), place, self.cores[1])
+        self._run(peer.upstream(place, files, self.tokens.access_key_session), place, {self.cores[1]})
+        self._run(peer.sink(self.sink), place, {self.cores[1]})
         for port in (self.upstream, self.sink):
             self._until(lambda port=port: ask(port, "/seen")[0] == 200, "the bench's own upstream", place)  # type: ignore[misc]
 
-    def start(self, who: Peer, *, log: bool = False, upstream: int | None = None, routes: int = 0) -> Instance:
-        """A peer on its core, ready and verified: a good token arrives as its subject, a bad one not at all."""
-        place = self._place(log=log, upstream=upstream or self.upstream, routes=routes)
+    def start(
+        self,
+        who: Peer,
+        *,
+        log: bool = False,
+        upstream: int | None = None,
+        routes: int = 0,
+        workers: int = 1,
+        spread: bool = False,
+    ) -> Instance:
+        """A peer on its core, ready and verified: a good token arrives as its subject, a bad one not at all.
+
+        workers: of the gateway. spread: on the spare core, too.
+        """
+        place = self._place(log=log, upstream=upstream or self.upstream, routes=routes, workers=workers)
+        cores = {self.cores[0], *((self.spare,) if spread and self.spare is not None else ())}
         programs = who.programs(place)
         started_s = time.perf_counter()
-        processes = tuple(self._run(program, place, self.cores[0]) for program in programs)
+        processes = tuple(self._run(program, place, cores) for program in programs)
         self._until(lambda: self._is_ready(who, place), who.title, place)
         instance = Instance(who, place, processes, started_s, time.perf_counter())
         self.verify(instance)
@@ -121,8 +136,9 @@ class Stage:
         instance.place.log_file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def on(self, who: Peer, *, log: bool = False, upstream: int | None = None, routes: int = 0) -> Iterator[Instance]:
-        instance = self.start(who, log=log, upstream=upstream, routes=routes)
+    def on(self, who: Peer, **how: Any) -> Iterator[Instance]:
+        """As `start`, for as long as the context lasts."""
+        instance = self.start(who, **how)
         try:
             yield instance
         finally:
@@ -167,7 +183,7 @@ class Stage:
                 raise BenchError(f"{who} was not ready within {_START_S:.0f} s{_last_words(place)}")
             time.sleep(0.002)
 
-    def _place(self, *, log: bool, upstream: int, routes: int, port: int | None = None) -> Place:
+    def _place(self, *, log: bool, upstream: int, routes: int, port: int | None = None, workers: int = 1) -> Place:
         self._count += 1
         return Place(
             id=f"p{self._count}",
@@ -183,9 +199,10 @@ class Stage:
             descope=self.upstream,
             log=log,
             routes=routes,
+            workers=workers,
         )
 
-    def _run(self, program: Program, place: Place, core: int) -> subprocess.Popen[bytes]:
+    def _run(self, program: Program, place: Place, cores: set[int]) -> subprocess.Popen[bytes]:
         output = place.log_file if place.log else Path(os.devnull)
         with output.open("ab") as out, (self.folder / f"{place.id}.err").open("ab") as err:
             try:
@@ -197,7 +214,7 @@ class Stage:
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
-                    preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - there are no threads here
+                    preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 - there are no threads here
                 )
             except OSError as failed:
                 raise BenchError(f"{program.argv[0]} cannot be started: {failed.strerror}") from failed
@@ -237,6 +254,12 @@ def two_cores() -> tuple[int, int]:
     if len(cores) < 2:
         raise BenchError("one processor core is not enough: the load needs one of its own. Run on a machine with two")
     return cores[0], cores[1]
+
+
+def spare_core() -> int | None:
+    """A second core for candidates, where there are four; else None."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[2] if len(cores) >= _CORES_TO_SPREAD else None
 
 
 def raise_open_files(wanted: int) -> None:

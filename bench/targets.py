@@ -37,6 +37,7 @@ class _Ratio:
 
 
 _LOG = "a-bearer-log"
+_TIMES = 1.8
 _RATIOS = (
     _Ratio("a", "at or below HAProxy, no request log", "a-bearer", "", "haproxy", 1.0),
     _Ratio("a", "at or below HAProxy (signature alone), no request log", "a-bearer", "", "haproxy-bare", 1.0),
@@ -54,6 +55,7 @@ _RATIOS = (
     _Ratio("e", "64 MiB up: at most twice nginx", "e-up-64", "", PLAIN, 2.0),
     _Ratio("f", "64-byte messages: at most three times nginx", "f-64", "", PLAIN, 3.0),
     _Ratio("h", "10,000 routes: within 5 % of ten", "h-10000", "h-10", GATEWAY, 1.05),
+    _Ratio("k", "two workers on one core: within a tenth of one", "k-2", "k-1", GATEWAY, 1.1),
 )  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def verdicts(results: Results) -> Iterator[Verdict]:
     """Every target in the order of the workloads."""
     of_ratios = [_judge_ratio(results, one) for one in _RATIOS]
     of_bounds = [_judge_bound(results, one) for one in _BOUNDS]
-    yield from sorted((*of_ratios, *of_bounds), key=lambda verdict: verdict.workload)
+    yield from sorted((*of_ratios, *of_bounds, _judge_throughput(results)), key=lambda verdict: verdict.workload)
 
 
 def _judge_ratio(results: Results, target: _Ratio) -> Verdict:
@@ -91,6 +93,15 @@ def _judge_ratio(results: Results, target: _Ratio) -> Verdict:
         return Verdict(target.workload, target.target, "", None)
     figure = f"{found:.2f} ({median(ours):.1f} to {median(theirs):.1f} us)"
     return Verdict(target.workload, target.target, figure, found <= target.most)
+
+
+def _judge_throughput(results: Results) -> Verdict:
+    target = f"two workers on two cores: at least {_TIMES} times the requests of one (needs four cores)"
+    two, one = results.rates("k-2-spread", GATEWAY), results.rates("k-1", GATEWAY)
+    found = ratio(two, one)
+    if found is None:
+        return Verdict("k", target, "", None)
+    return Verdict("k", target, f"{found:.2f} ({median(one):,.0f} to {median(two):,.0f})", found >= _TIMES)
 
 
 def _judge_bound(results: Results, target: _Bound) -> Verdict:

@@ -1,8 +1,9 @@
-"""The workloads (a) to (j). Rounds are interleaved: every peer has its turn before anyone has a second one."""
+"""The workloads (a) to (k). Rounds are interleaved: every peer has its turn before anyone has a second one."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -19,6 +20,11 @@ SMALL = "/api/items?x=1"
 MESSAGES = (64, 64 * 1024)
 ROUTES = (10, 10_000)
 STARTS = 5
+_WORKERS: Mapping[str, Mapping[str, Any]] = {
+    "k-1": {},
+    "k-2": {"workers": 2},
+    "k-2-spread": {"workers": 2, "spread": True},
+}
 _REFUSED = ("none", "expired", "forged", "unknown-kid")
 
 
@@ -178,6 +184,19 @@ class Workloads:
                     resident = measure.memory_bytes(instance.pids(), "VmRSS")
                     self._run.results.numbers["resident"][who.id].append(resident)
 
+    def k(self) -> None:
+        """Two workers against one: on the same core, and where there are four cores on two of them."""
+        with ExitStack() as on:
+            turns = []
+            for row, how in _WORKERS.items():
+                if how.get("spread") and self._stage.spare is None:
+                    continue
+                instance = on.enter_context(self._stage.on(self._gateway, **how))
+                self._rounds.warm([instance], self._known)
+                turns.append(self._rounds.small(row, instance, self._known))
+            # A few per cent are at stake here: twice the rounds.
+            self._rounds.take(turns, twice=True)
+
     # --- what they share ---
 
     def _again(self, workload: str, ours: Instance) -> list[Turn]:
@@ -207,4 +226,4 @@ def _of_route(number: int, item: int, token: str) -> Asked:
 
 
 def names() -> Iterator[str]:
-    yield from "abcdefghij"
+    yield from "abcdefghijk"
