@@ -1,10 +1,12 @@
 """The admin listener: what operators and their programs ask, answered by exact path; nothing is ever forwarded."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.registry import Collector
 
 from gateway.clock import Clock
 from gateway.decisions import Decided, told, with_id
@@ -63,6 +65,25 @@ class Admin:
                 return web.json_response(told(with_id(path.removeprefix("/decisions/"), await seen.decided())))
             case _:
                 return web.Response(status=404, text="not found\n")
+
+
+async def rendered(metrics: Collector) -> bytes:
+    """The text that Prometheus reads, of the values as they are now.
+
+    With thousands of routes writing takes seconds, in which requests go on.
+    """
+    return await asyncio.to_thread(generate_latest, _Still(tuple(metrics.collect())))
+
+
+class _Still(CollectorRegistry):
+    """Values as they were at one moment."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        super().__init__()
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._families)
 
 
 def watched_of(

@@ -13,9 +13,8 @@ from socket import socket
 from typing import TYPE_CHECKING, TextIO
 
 from aiohttp import http_parser, web
-from prometheus_client import generate_latest
 
-from gateway.admin import Admin, watched_of
+from gateway.admin import Admin, rendered, watched_of
 from gateway.assertion_keys import AssertionKeys, Assertions
 from gateway.audit import Audit
 from gateway.certificates import server_certificate
@@ -318,7 +317,7 @@ class Gateway:
         return self.config.version
 
     async def exposition(self) -> bytes:
-        return generate_latest(self.metrics.registry)
+        return await rendered(self.metrics.registry)
 
     async def decided(self) -> Sequence[Decided]:
         return tuple(self.decisions.newest())

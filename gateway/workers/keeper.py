@@ -15,10 +15,9 @@ from socket import socket
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway import bypass
-from gateway.admin import Admin, watched_of
+from gateway.admin import Admin, rendered, watched_of
 from gateway.assertion_keys import AssertionKeys
 from gateway.audit import Audit
 from gateway.changes import Change
@@ -48,6 +47,7 @@ _KNOWN_WITHIN_S = 2.0
 _PREPARED_WITHIN_S = 30.0
 _GATHERED_WITHIN_S = 2.0
 _LOOK_EVERY_S = 5.0
+_LOOK_SHARE = 200.0
 _TOLD_EVERY_S = 0.1
 _LEAVES_S = 5.0
 _READY = "ready"
@@ -130,6 +130,7 @@ class Keeper:
         self._runners: list[web.ServerRunner] = []
         self._server: asyncio.Server | None = None
         self._gone_sights: list[Sight] = []
+        self._gone_decided: list[Decided] = []
         self.admin_address: Address | None = None
         if after is None:
             self._gathered.set()
@@ -237,6 +238,7 @@ class Keeper:
         if self._members.pop(member.channel, None) is None:
             return
         self._totals.gone(member.name)
+        self._gone_decided = merged([self._gone_decided, member.decided])
         if member.sight is not None:
             self._gone_sights = [sights.added([*self._gone_sights, sights.left_by(member.sight)])]
         if not member.has_ended and not self._is_stopping:
@@ -337,13 +339,14 @@ class Keeper:
 
     async def exposition(self) -> bytes:
         await self.look()
-        registry = CollectorRegistry()
-        registry.register(self._totals)
-        return generate_latest(registry)
+        return await rendered(self._totals)
 
     async def decided(self) -> Sequence[Decided]:
         await self.look()
-        return merged(member.decided for member in self._members.values())
+        return self._merged()
+
+    def _merged(self) -> list[Decided]:
+        return merged([self._gone_decided, *(member.decided for member in self._members.values())])
 
     async def look(self) -> None:
         """Ask all workers what they have counted and seen."""
@@ -361,9 +364,13 @@ class Keeper:
 
     async def _keep_count(self) -> None:
         """What a worker that is killed had counted since is lost; this is how little that may be."""
+        took_s = 0.0
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            # With thousands of routes there is much to tell, and it must not keep the workers from their requests.
+            await asyncio.sleep(max(_LOOK_EVERY_S, _LOOK_SHARE * took_s))
+            began_s = self._clock.mono_s()
             await self.look()
+            took_s = self._clock.mono_s() - began_s
 
     def watched(self) -> Watched:
         seen: Iterable[Sight] = (one.sight for one in self._members.values() if one.sight is not None)
@@ -372,7 +379,7 @@ class Keeper:
             self.holding,
             self._clock,
             sights.added([*self._gone_sights, *seen]),
-            decisions=merged(member.decided for member in self._members.values()),
+            decisions=self._merged(),
             standing=self.standing(),
             workers=[one.standing for one in self._members.values()],
         )

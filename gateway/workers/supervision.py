@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gateway.core.errors import ConfigError
 from gateway.notify import Supervisor
 from gateway.process import run
+from gateway.settings import usable_cores
 from gateway.telemetry import log, set_up_logging
 from gateway.workers.keeper import keep
 from gateway.workers.plan import Plan
@@ -320,4 +321,6 @@ def supervise(plan: Plan, traces: "Callable[[], Traces | None]") -> int:
     set_up_logging(plan.settings.log)
     for warning in plan.config.warnings:
         log.warning(warning)
+    if plan.workers > usable_cores():
+        log.warning("there are more workers than cores; they take turns", workers=plan.workers, cores=usable_cores())
     return Parent(plan, traces).run()
