@@ -140,7 +140,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("workers/channel", "workers/copies", "workers/remote", "workers/questions", "workers/totals", "workers/sight"),
     ("app", "process"),
     ("workers/plan", "workers/link"),
-    ("workers/worker", "workers/keeper"),
+    ("workers/overview", "workers/worker", "workers/keeper", "workers/keeping"),
     ("workers/supervision",),
     ("cli_local", "cli", "__main__"),
 )

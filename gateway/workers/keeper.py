@@ -6,11 +6,10 @@ are over: a refresh token that was spent must not be sent to Descope again.
 """
 
 import asyncio
-import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from socket import socket
 from typing import Any
 
@@ -23,24 +22,20 @@ from gateway.audit import Audit
 from gateway.changes import Change
 from gateway.clock import SystemClock
 from gateway.core.errors import ConfigError, IdentityProviderError
-from gateway.decisions import Decided, merged
-from gateway.decisions import read as read_decisions
+from gateway.decisions import Decided
 from gateway.holding import Holding
 from gateway.listening import Address, listen
-from gateway.process import Signals
 from gateway.profiles import Profiles
-from gateway.reload import Reloader, refuse_restart
+from gateway.reload import refuse_restart
 from gateway.routefile import Config
-from gateway.sight import Sight
 from gateway.status import StatusPage, Watched
 from gateway.tasks import Tasks
-from gateway.telemetry import Metrics, log, set_up_logging
-from gateway.workers import sight as sights
+from gateway.telemetry import Metrics, log
 from gateway.workers.channel import Channel, ChannelClosed
 from gateway.workers.copies import Copies
+from gateway.workers.overview import Overview
 from gateway.workers.plan import Plan
 from gateway.workers.questions import Questions
-from gateway.workers.totals import KEEPER, Totals, dumped
 
 _HEARD_WITHIN_S = 1.0
 _KNOWN_WITHIN_S = 2.0
@@ -49,7 +44,6 @@ _GATHERED_WITHIN_S = 2.0
 _LOOK_EVERY_S = 5.0
 _LOOK_SHARE = 200.0
 _TOLD_EVERY_S = 0.1
-_LEAVES_S = 5.0
 _READY = "ready"
 
 
@@ -62,43 +56,6 @@ class Member:
     name: str = ""
     standing: str = "starting"
     has_ended: bool = False
-    sight: Sight | None = None
-    decided: list[Decided] = field(default_factory=list)
-
-
-async def keep(plan: Plan, after: Sequence[Any] | None, control: socket) -> None:
-    """Keep until the process is told to end. after: as for `Keeper`. control: the way to the parent."""
-    signals = Signals(interrupts=False)
-    set_up_logging(plan.settings.log)
-    reader, writer = await asyncio.open_connection(sock=control)
-    keeper = Keeper(
-        plan, after=after, tell_parent=lambda message: writer.write(json.dumps(message).encode("ascii") + b"\n")
-    )
-    reloader = Reloader(plan.route_file, plan.environment, plan.config, keeper.take_up, keeper.metrics)
-    signals.on_hangup(reloader.tell)
-    await keeper.start()
-    keeper.tasks.start(_obey(reader, plan, keeper, signals), "obey the parent")
-    keeper.tasks.start(keeper.keep_told(), "tell the parent how things stand")
-    if after is not None:
-        await reloader.reload(asked=False)  # nobody has looked for a while
-    keeper.tasks.start(reloader.keep_watch(), "watch the route file")
-    await signals.told()
-    await keeper.stop()
-    writer.close()
-
-
-async def _obey(reader: asyncio.StreamReader, plan: Plan, keeper: "Keeper", signals: Signals) -> None:
-    """The parent says when all stop; where it ends without a word, the workers finish what they do, and that is all."""
-    while await reader.readline():
-        keeper.stopping()
-    keeper.stopping()
-    log.critical("the parent is gone; the workers finish what runs, and all ends")
-    rules = plan.config.shutdown
-    with suppress(TimeoutError):
-        async with asyncio.timeout(rules.delay_s + rules.grace_s + _LEAVES_S):
-            await keeper.emptied()
-    plan.meeting.close()
-    signals.tell()
 
 
 class Keeper:
@@ -123,19 +80,15 @@ class Keeper:
         )
         self._assertion_keys: AssertionKeys | None = None
         self._members: dict[Channel, Member] = {}
-        self._totals = Totals(self.metrics.together)
+        self._overview = Overview(self.metrics, after)
         self._is_stopping = False
         self._gathered = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._runners: list[web.ServerRunner] = []
         self._server: asyncio.Server | None = None
-        self._gone_sights: list[Sight] = []
-        self._gone_decided: list[Decided] = []
         self.admin_address: Address | None = None
         if after is None:
             self._gathered.set()
-        else:
-            self._totals.adopt(after)
         self._questions = Questions(self.holding, self._everybody_knows)
         state = self.holding.state
         self._copies = Copies(
@@ -237,10 +190,7 @@ class Keeper:
     def _left(self, member: Member) -> None:
         if self._members.pop(member.channel, None) is None:
             return
-        self._totals.gone(member.name)
-        self._gone_decided = merged([self._gone_decided, member.decided])
-        if member.sight is not None:
-            self._gone_sights = [sights.added([*self._gone_sights, sights.left_by(member.sight)])]
+        self._overview.gone(member.name)
         if not member.has_ended and not self._is_stopping:
             self.metrics.worker_ends.inc()
             log.error("a worker is gone", worker=member.number)
@@ -339,28 +289,22 @@ class Keeper:
 
     async def exposition(self) -> bytes:
         await self.look()
-        return await rendered(self._totals)
+        return await rendered(self._overview.totals)
 
     async def decided(self) -> Sequence[Decided]:
         await self.look()
-        return self._merged()
-
-    def _merged(self) -> list[Decided]:
-        return merged([self._gone_decided, *(member.decided for member in self._members.values())])
+        return self._overview.decided()
 
     async def look(self) -> None:
         """Ask all workers what they have counted and seen."""
         for member, known in await self._ask_all("known", _KNOWN_WITHIN_S):
             self._take(member, known)
-        self._totals.take(KEEPER, dumped(self.metrics.registry))
         # Before anybody is told: the next keeper goes on from here, and no counter goes down.
-        self._tell_parent({"carried": self._totals.carried()})
+        self._tell_parent({"carried": self._overview.take_own()})
 
     def _take(self, member: Member, known: dict[str, Any]) -> None:
         if member.channel in self._members:
-            self._totals.take(member.name, known["metrics"])
-            member.sight = sights.read(known["sight"])
-            member.decided = read_decisions(known["decisions"])
+            self._overview.take(member.name, known)
 
     async def _keep_count(self) -> None:
         """What a worker that is killed had counted since is lost; this is how little that may be."""
@@ -373,13 +317,12 @@ class Keeper:
             took_s = self._clock.mono_s() - began_s
 
     def watched(self) -> Watched:
-        seen: Iterable[Sight] = (one.sight for one in self._members.values() if one.sight is not None)
         return watched_of(
             self.config,
             self.holding,
             self._clock,
-            sights.added([*self._gone_sights, *seen]),
-            decisions=self._merged(),
+            self._overview.sight(),
+            decisions=self._overview.decided(),
             standing=self.standing(),
             workers=[one.standing for one in self._members.values()],
         )

@@ -24,7 +24,7 @@ from gateway.notify import Supervisor
 from gateway.process import run
 from gateway.settings import usable_cores
 from gateway.telemetry import log, set_up_logging
-from gateway.workers.keeper import keep
+from gateway.workers.keeping import keep
 from gateway.workers.plan import Plan
 from gateway.workers.worker import work
 
