@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -333,6 +333,7 @@ class Processes:
 
 
 @pytest.mark.timeout(120)
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(EVENT, max_size=20))
 @example([("serves", "one", [0.1]), ("serves", "two", [0.2]), ("serves", "three", [0.3]), ("ends", "one", [])])
 @example([("serves", "one", [0.7]), ("serves", "two", [0.1]), ("serves", KEEPER, [0.3]), ("ends", KEEPER, [])])
