@@ -159,6 +159,9 @@ class AssertionKeys:
                 one.until_s = now_s + KEPT_S
         self._next = keys[0] if keys[0].id != self._signing.id else None
         self._turn(now_s)
+        self._tell_all()
+
+    def _tell_all(self) -> None:
         for change in self.changes():
             self._tell(change)
 
@@ -183,6 +186,8 @@ class AssertionKeys:
         self._turn(self._clock.mono_s())
         if not self._follows and self._rules.key_file and tuple(key.id for key in own) != self._offered:
             self.offer(own)  # the file has changed meanwhile
+        elif not self._follows:
+            self._tell_all()
 
     async def look(self) -> None:
         """Take what the key file holds now; what cannot be used is told once, and changes nothing."""

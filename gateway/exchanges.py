@@ -169,8 +169,8 @@ class Exchanges:
     def learn(self, digest: bytes, answer: Exchanged, at_s: float) -> None:
         """A key was exchanged, here or by somebody else, at `at_s` of the monotonic clock."""
         known = self._known.setdefault(digest, _Known())
-        if known.answer is not None and known.answered_s >= at_s:
-            return
+        if at_s <= max(known.answered_s if known.answer is not None else 0.0, known.refused_until_s - REFUSED_S):
+            return  # overtaken by a later answer
         known.answer, known.answered_s = answer, at_s
         known.worked_until_s = at_s + WORKED_S
         self._chains.renewed(digest, answer.identity, digest)

@@ -24,14 +24,14 @@ async def listen(
 ) -> tuple[web.ServerRunner, Address]:
     """Serve there from now on; returns what stops it, and the address as it was bound. Raises OSError.
 
-    where: an address, or sockets that are bound already and stay open when this ends.
+    where: an address, or sockets that are bound already; they are closed when this ends.
     """
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=grace_s)
     await runner.setup()
     sites: list[web.BaseSite] = (
         [web.TCPSite(runner, where.host, where.port, backlog=_BACKLOG, ssl_context=context)]
         if isinstance(where, Address)
-        else [web.SockSite(runner, one.dup(), backlog=_BACKLOG, ssl_context=context) for one in where]
+        else [web.SockSite(runner, one, backlog=_BACKLOG, ssl_context=context) for one in where]
     )
     try:
         for site in sites:

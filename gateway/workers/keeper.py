@@ -43,19 +43,24 @@ _PREPARED_WITHIN_S = 30.0
 _GATHERED_WITHIN_S = 2.0
 _LOOK_EVERY_S = 5.0
 _LOOK_SHARE = 200.0
+_MISSED = 3
 _TOLD_EVERY_S = 0.1
 _READY = "ready"
 
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A worker as the keeper knows it. name: "" until it has said hello. has_ended: it said that it would."""
+    """A worker as the keeper knows it. name: "" until it has said hello. has_ended: it said that it would.
+
+    missed: how often in a row it gave no sign of life.
+    """
 
     channel: Channel
     number: int = -1
     name: str = ""
     standing: str = "starting"
     has_ended: bool = False
+    missed: int = 0
 
 
 class Keeper:
@@ -80,6 +85,7 @@ class Keeper:
         )
         self._assertion_keys: AssertionKeys | None = None
         self._members: dict[Channel, Member] = {}
+        self._said_hello: set[Channel] = set()
         self._overview = Overview(self.metrics, after)
         self._is_stopping = False
         self._gathered = asyncio.Event()
@@ -113,8 +119,10 @@ class Keeper:
         metrics.workers.set_function(lambda: sum(one.standing == _READY for one in self._members.values()))
         if not self._gathered.is_set():
             asyncio.get_running_loop().call_later(_GATHERED_WITHIN_S, self._gathered.set)
+            tasks.start(self._forget_the_dead(), "let go of workers that are no more")
         tasks.start(self._keep_fresh(), "keep the signing keys fresh")
         tasks.start(self._keep_count(), "keep what workers have counted")
+        tasks.start(self._keep_looking(), "look for workers that hang")
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._come, sock=plan.meeting.socket.dup())
         self.admin_address = await self._listen(web.Server(Admin(self).serve), plan.admin)
@@ -127,6 +135,11 @@ class Keeper:
         runner, address = await listen(server, where, self.config.shutdown.grace_s)
         self._runners.append(runner)
         return address
+
+    async def _forget_the_dead(self) -> None:
+        """Workers that died with the last keeper never greet this one; what they counted stays."""
+        await asyncio.sleep(2 * _GATHERED_WITHIN_S)
+        self._overview.keep_only({member.name for member in self._members.values()})
 
     async def _keep_fresh(self) -> None:
         await self._gathered.wait()  # workers may bring keys
@@ -197,21 +210,30 @@ class Keeper:
 
     async def _answered(self, member: Member, question: str, members: dict[str, Any]) -> object:
         if question == "hello":
-            async with self._reloading:
-                return self._greeted(member, **members)
-        if member.name and self._questions.knows(question):
+            self._told_by(member, members["changes"])
+            # Whoever begins to serve must know what the others know; the last of them may be on its way.
             await self._gathered.wait()
+            async with self._reloading:
+                return self._greeted(member, members["number"], members["name"])
+        if member.name and self._questions.knows(question):
             return await self._questions.answer(question, members)
         raise ValueError("nobody may ask that")
 
-    def _greeted(self, member: Member, *, number: int, name: str, text: str, changes: list[Change]) -> object:
-        """A worker says hello; what it knows counts here, and for the others."""
-        member.number, member.name = number, name
+    def _told_by(self, member: Member, changes: list[Change]) -> None:
+        """What a worker knows counts here, and for the others."""
         for change in changes:
             self._copies.hear(change)
-        self._members[member.channel] = member
-        if len(self._members) >= self._plan.workers:
+        self._said_hello.add(member.channel)
+        if sum(not channel.closed.done() for channel in self._said_hello) >= self._plan.workers:
             self._gathered.set()
+
+    def _greeted(self, member: Member, number: int, name: str) -> object:
+        """A worker has said hello: from now on it is told of every change."""
+        self._said_hello.discard(member.channel)
+        if member.channel.closed.done():
+            return None
+        member.number, member.name = number, name
+        self._members[member.channel] = member
         return {"text": self._text, "changes": list(self._copies.changes())}
 
     def _heard(self, member: Member, change: Change) -> None:
@@ -244,6 +266,18 @@ class Keeper:
         answers = await asyncio.gather(*(ask(member) for member in self._members.values()))
         return [answer for answer in answers if answer is not None]
 
+    async def _keep_looking(self) -> None:
+        """A worker that gives no sign of life is as bad as a dead one, and its clients wait; the parent replaces it."""
+        while True:
+            await asyncio.sleep(self._plan.pace.sign_of_life_s)
+            asked = tuple(self._members.values())
+            alive = {id(one) for one, _ in await self._ask_all("heard", self._plan.pace.sign_of_life_s)}
+            for member in asked:
+                member.missed = 0 if id(member) in alive else member.missed + 1
+                if member.missed >= _MISSED and member.channel in self._members:
+                    log.error("a worker gives no sign of life", worker=member.number)
+                    self._tell_parent({"silent": member.number})
+
     # --- reload -----------------------------------------------------------------------------------------------------
 
     async def take_up(self, text: str, config: Config) -> None:
@@ -258,7 +292,7 @@ class Keeper:
             if self._assertion_keys is not None:
                 for change in self._assertion_keys.changes():
                     self._tell_everybody(change)
-            await self._ask_all("commit", _HEARD_WITHIN_S)
+            await self._ask_all("commit", _PREPARED_WITHIN_S, text=text)
         for warning in config.warnings:
             log.warning(warning)
 

@@ -29,23 +29,29 @@ async def keep(plan: Plan, after: Sequence[Any] | None, control: socket) -> None
     await keeper.start()
     keeper.tasks.start(_obey(reader, plan, keeper, signals), "obey the parent")
     keeper.tasks.start(keeper.keep_told(), "tell the parent how things stand")
-    if after is not None:
-        await reloader.reload(asked=False)  # nobody has looked for a while
+    await reloader.reload(asked=False)  # nobody has looked since it was read
     keeper.tasks.start(reloader.keep_watch(), "watch the route file")
     await signals.told()
+    # Whoever signals all processes at once means the workers first; they need this one until they have finished.
+    keeper.stopping()
+    await _emptied(plan, keeper)
     await keeper.stop()
     writer.close()
 
 
-async def _obey(reader: asyncio.StreamReader, plan: Plan, keeper: "Keeper", signals: Signals) -> None:
+async def _obey(reader: asyncio.StreamReader, plan: Plan, keeper: Keeper, signals: Signals) -> None:
     """The parent says when all stop; where it ends without a word, the workers finish what they do, and that is all."""
     while await reader.readline():
         keeper.stopping()
     keeper.stopping()
     log.critical("the parent is gone; the workers finish what runs, and all ends")
+    await _emptied(plan, keeper)
+    plan.meeting.close()
+    signals.tell()
+
+
+async def _emptied(plan: Plan, keeper: Keeper) -> None:
     rules = plan.config.shutdown
     with suppress(TimeoutError):
         async with asyncio.timeout(rules.delay_s + rules.grace_s + _LEAVES_S):
             await keeper.emptied()
-    plan.meeting.close()
-    signals.tell()

@@ -1,6 +1,7 @@
 """The way from a worker to the keeper, which may die and be replaced."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,8 @@ from gateway.workers.channel import Channel, ChannelClosed
 
 _AGAIN_S = 0.05
 _LEAVES_S = 2.0
+_FAILED_S = 1.0
+_MOST_UNTOLD = 100_000
 
 
 class KeeperLink:
@@ -31,6 +34,7 @@ class KeeperLink:
         self._answer = answer
         self._hear = hear
         self._channel: Channel | None = None
+        self._untold: deque[Change] = deque(maxlen=_MOST_UNTOLD)
 
     async def ask(self, question: str, **members: object) -> Any:
         if self._channel is None:
@@ -40,6 +44,8 @@ class KeeperLink:
     def tell(self, change: Change) -> None:
         if self._channel is not None:
             self._channel.tell(change)
+        else:
+            self._untold.append(change)
 
     async def keep(self, greet: Callable[[Channel], Awaitable[None]]) -> None:
         """Runs as long as the worker. greet: what to do first with every new keeper."""
@@ -48,8 +54,16 @@ class KeeperLink:
             try:
                 await greet(channel)
             except ChannelClosed:
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            except Exception as err:  # noqa: BLE001  # whatever it is, without a keeper this worker is of little use
+                log.error("the keeper could not be greeted; trying again", cause=str(err), fault=type(err).__name__)
+                channel.close()
+                await asyncio.sleep(_FAILED_S)
                 continue
             self._channel = channel
+            while self._untold:
+                channel.tell(self._untold.popleft())
             await channel.closed
             self._channel = None
             log.warning("the keeper is gone; what only Descope can tell is 503 until another has taken its place")

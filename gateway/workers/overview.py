@@ -1,6 +1,7 @@
 """What all processes of a gateway have counted, seen and decided, put together by the keeper for operators."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from gateway.decisions import Decided, merged
@@ -43,6 +44,11 @@ class Overview:
         seen = self._sights.pop(name, None)
         if seen is not None:
             self._sight_of_gone = sights.added([self._sight_of_gone, sights.left_by(seen)])
+
+    def keep_only(self, names: AbstractSet[str]) -> None:
+        """All workers but these have ended."""
+        for name in self.totals.workers() - names:
+            self.gone(name)
 
     def sight(self) -> Sight:
         return sights.added([self._sight_of_gone, *self._sights.values()])

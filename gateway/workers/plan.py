@@ -36,13 +36,16 @@ class Pace:
 
     settled_s: who lived so long had begun well. first_s, longest_s: the pause before the next one after the second
     death in a row, twice as long each time. tries: after so many deaths in a row, of the keeper or of each worker, the
-    parent gives up.
+    parent gives up. over_grace_s: how long after `shutdown.grace` who has not ended is killed. sign_of_life_s: how
+    often each process has to show that it lives; several times missed, it is killed.
     """
 
     settled_s: float = 10.0
     first_s: float = 0.5
     longest_s: float = 15.0
     tries: int = 6
+    over_grace_s: float = 10.0
+    sign_of_life_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,31 @@ class Meeting:
                 (f"workers need a folder to meet in, and none can be made ({why}); set TMPDIR, or serve with one",)
             ) from None
         self.path = str(self._folder / "keeper")
-        self.socket = socket(AF_UNIX, SOCK_STREAM)
+        self.socket = self._bound()
+
+    def _bound(self) -> socket:
+        bound = socket(AF_UNIX, SOCK_STREAM)
         try:
-            self.socket.bind(self.path)
+            bound.bind(self.path)
         except OSError as err:
-            self.close()
+            bound.close()
+            with suppress(OSError):
+                rmtree(self._folder)
             raise ConfigError(
                 (f"workers cannot meet at {self.path} ({err.strerror or err}); set TMPDIR to another folder",)
             ) from None
-        self.socket.listen(_BACKLOG)
+        bound.listen(_BACKLOG)
+        return bound
+
+    def mend(self) -> None:
+        """Have the socket in its place again where somebody has cleaned up; raises OSError where that cannot be."""
+        if Path(self.path).exists():
+            return
+        with suppress(FileNotFoundError):
+            self._folder.rmdir()
+        self._folder.mkdir(0o700)
+        before, self.socket = self.socket, self._bound()
+        before.close()
 
     def close(self) -> None:
         """Nobody meets there any more."""

@@ -6,6 +6,7 @@ callers who need it are told to come again; whoever is known already passes unto
 
 import asyncio
 import base64
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -30,6 +31,8 @@ from gateway.tasks import Tasks
 from gateway.verification import Verifier
 
 T = TypeVar("T")
+
+_ANSWERED_WITHIN_S = 20.0  # the keeper's own deadlines are shorter
 
 
 class Link(Protocol):
@@ -65,7 +68,8 @@ class RemoteState:
         self._tasks = tasks
         self._clock = clock
         self.chains = Chains()
-        self.revocations = Revocations(clock, self.chains)
+        # What is signed out here is told even where the keeper cannot be asked: the next one hears of it.
+        self.revocations = Revocations(clock, self.chains, link.tell)
         self.rests = Rests(clock, lambda operation, seconds: None)
         self.keyring = Keyring(RemoteKeys(link, self.rests), tasks, clock, lambda: None)
         self.verifier = Verifier(rules.tokens, keyring=self.keyring, revocations=self.revocations, clock=clock)
@@ -193,11 +197,17 @@ class RemoteState:
     async def sign_out(self, raw: str, token: RefreshToken, *, everywhere: bool) -> None:
         # Here at once, whatever becomes of the question.
         self.revocations.revoke(token.digest, token.expires_at_s)
+        for renewed in self.renewals.forget(token):
+            self.revocations.revoke(renewed.identity.digest, renewed.identity.expires_at_s)
+            self.revocations.revoke(renewed.refresh.digest, renewed.refresh.expires_at_s)
+        if everywhere:
+            self.revocations.revoke_subject(token.subject)
         await self._ask("sign_out", raw=raw, everywhere=everywhere)
 
     async def revoke(self, identity: Identity) -> None:
         self.revocations.revoke(identity.digest, identity.expires_at_s)
-        await self._ask("revoke", digest=identity.digest.hex(), expires_at_s=identity.expires_at_s)
+        with suppress(IdentityProviderError):
+            await self._ask("revoke", digest=identity.digest.hex(), expires_at_s=identity.expires_at_s)
 
     async def _me(self, refresh_token: str) -> "dict[str, object] | Reason":
         answer = await self._ask("me", raw=refresh_token)
@@ -208,7 +218,11 @@ class RemoteState:
         record = asking()
         if record is not None:
             members["on"] = {name: getattr(record, name) for name in ON}
-        return await self._link.ask(question, **members)
+        try:
+            async with asyncio.timeout(_ANSWERED_WITHIN_S):
+                return await self._link.ask(question, **members)
+        except TimeoutError:
+            raise IdentityProviderError("the process that asks Descope does not answer", 1.0) from None
 
 
 ON = ("request_id", "trace_id", "route", "method", "host", "path", "client")

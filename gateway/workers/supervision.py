@@ -31,13 +31,14 @@ from gateway.workers.worker import work
 if TYPE_CHECKING:
     from gateway.traces import Traces
 
-_OVER_GRACE_S = 10.0
 _KEEPER_ENDS_S = 5.0
 _LONGEST_WAIT_S = 1.0
 _SIGNS_OF_LIFE_S = 5.0
 _BAD_SETTINGS, _BUG = 78, 70  # EX_CONFIG, EX_SOFTWARE of sysexits.h
 _INTERRUPTED = 130
 _PIECE = 1 << 20
+_MISSED = 4
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
 @dataclass(eq=False, slots=True)
@@ -58,7 +59,7 @@ class Parent:
         self._plan = plan
         self._traces = traces
         self._text = plan.text
-        self._carried: list[Any] | None = None
+        self._carried: list[Any] | None = None  # for the first keeper; later ones have something to wait for
         self._keeper = Post("keeper", -1)
         self._workers = [Post(f"worker {number + 1}", number) for number in range(plan.workers)]
         self._forked = 0
@@ -66,7 +67,7 @@ class Parent:
         self._selector = selectors.DefaultSelector()
         self._control: socket.socket | None = None
         self._unread = b""
-        self._was_ready = self._is_ready = False
+        self._was_ready = self._is_ready = self._was_interrupted = False
         self._heard_s = 0.0
         self._code = 0
         self._stopping_s: float | None = None
@@ -88,6 +89,7 @@ class Parent:
                 self._fork_who_is_due()
                 self._wait()
                 self._obey_signals()
+                self._end_silent_keeper()
                 self._reap()
                 self._go_on_stopping()
                 self._tell_supervisor()
@@ -101,7 +103,7 @@ class Parent:
         for end in (self._woken, self._wake):
             end.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in _SIGNALS:
             signal.signal(number, self._noted)
         self._selector.register(self._woken, selectors.EVENT_READ)
 
@@ -141,6 +143,8 @@ class Parent:
             self._text = said.get("text", self._text)
             self._carried = said.get("carried", self._carried)
             self._is_ready = said.get("ready", self._is_ready)
+            if "silent" in said:
+                _kill(self._workers[said["silent"]], signal.SIGKILL)
             self._was_ready = self._was_ready or self._is_ready
         return True
 
@@ -155,11 +159,12 @@ class Parent:
             match self._signals.pop(0):
                 case signal.SIGHUP:
                     _kill(self._keeper, signal.SIGHUP)
-                case signal.SIGINT if self._stopping_s is not None:
+                case signal.SIGINT if self._was_interrupted:
                     for post in self._posts():
                         _kill(post, signal.SIGKILL)
                     self._code = _INTERRUPTED
-                case _:
+                case number:
+                    self._was_interrupted = self._was_interrupted or number == signal.SIGINT
                     self._stop()
 
     # --- the others -------------------------------------------------------------------------------------------------
@@ -175,24 +180,40 @@ class Parent:
     def _fork(self, post: Post) -> None:
         ours: socket.socket | None = None
         theirs: socket.socket | None = None
-        if post is self._keeper:
-            # What the keeper said last before it died: the next one must not begin with less.
-            while self._hear_keeper():
-                pass
-            self._forget_control()
-            ours, theirs = socket.socketpair()
         self._forked += 1
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
-        if not pid:
-            self._be(post, ours, theirs)
+        # A signal that comes before the new process has shed the parent's way with signals must not be lost in it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            if post is self._keeper:
+                # What the keeper said last before it died: the next one must not begin with less.
+                while self._hear_keeper():
+                    pass
+                self._forget_control()
+                self._plan.meeting.mend()
+                ours, theirs = socket.socketpair()
+            pid = os.fork()
+            if not pid:
+                self._be(post, ours, theirs)
+        except OSError as err:
+            for one in (ours, theirs):
+                if one is not None:
+                    one.close()
+            post.due_s = time.monotonic() + self._plan.pace.longest_s
+            why = err.strerror or type(err).__name__
+            log.error("no process can be started; it is tried again", process=post.name, cause=why)
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         post.pid, post.began_s = pid, time.monotonic()
         if ours is not None and theirs is not None:
             theirs.close()
             ours.setblocking(False)
             self._control = ours
             self._selector.register(ours, selectors.EVENT_READ)
+            self._carried = self._carried or []
+            self._heard_s = time.monotonic()
         log.info("started", process=post.name, pid=pid)
 
     def _be(self, post: Post, ours: socket.socket | None, theirs: socket.socket | None) -> NoReturn:
@@ -204,6 +225,7 @@ class Parent:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent says what follows
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._let_go(post, ours)
             plan = self._plan.saying(self._text)
             if theirs is not None:
@@ -235,6 +257,14 @@ class Parent:
             for one in sockets:
                 one.close()
 
+    def _end_silent_keeper(self) -> None:
+        """One that hangs answers nobody, and is not replaced as long as it lives."""
+        silent_s = time.monotonic() - self._heard_s
+        if self._keeper.pid and silent_s > _MISSED * self._plan.pace.sign_of_life_s:
+            log.error("the keeper gives no sign of life", pid=self._keeper.pid)
+            _kill(self._keeper, signal.SIGKILL)
+            self._heard_s = time.monotonic()
+
     def _reap(self) -> None:
         for post in self._posts():
             if not post.pid:
@@ -257,11 +287,15 @@ class Parent:
         elif post is self._keeper and post.deaths >= pace.tries:
             log.critical("giving up: the keeper does not stay up", deaths=post.deaths, last=how)
             self._give_up(1)
-        elif all(one.deaths >= pace.tries for one in self._workers):
+        elif not any(self._stays_up(one, now_s) for one in self._workers):
             log.critical("giving up: no worker stays up", deaths=post.deaths, last=how)
             self._give_up(1)
         else:
             log.error("replaced", process=post.name, pid=pid, how=how, in_s=round(pause_s, 3))
+
+    def _stays_up(self, post: Post, now_s: float) -> bool:
+        pace = self._plan.pace
+        return post.deaths < pace.tries or (bool(post.pid) and now_s - post.began_s >= pace.settled_s)
 
     def _give_up(self, code: int) -> None:
         self._code = code
@@ -276,7 +310,7 @@ class Parent:
         rules = self._plan.config.shutdown
         self._stopping_s = now_s = time.monotonic()
         self._close_s = now_s + rules.delay_s
-        self._kill_s = now_s + rules.delay_s + rules.grace_s + _OVER_GRACE_S
+        self._kill_s = now_s + rules.delay_s + rules.grace_s + self._plan.pace.over_grace_s
         self._supervisor.stopping()
         if self._control is not None:
             with suppress(OSError):

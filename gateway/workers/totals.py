@@ -50,6 +50,10 @@ class Totals(Collector):
         """A process has ended: what it counted stays, how things stood there counts no more."""
         _put_all(self._gone, _counting(self._known.pop(key, {})), add)
 
+    def workers(self) -> set[str]:
+        """Of whom there are counts that may still grow."""
+        return set(self._known) - {KEEPER}
+
     def carried(self) -> list[Any]:
         """All that was counted, for the keeper that comes after this one.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway import decisions, routefile
@@ -36,7 +35,13 @@ async def work(plan: Plan, number: int, name: str, orphaned: int, traces: "Calla
     """
     signals = Signals(interrupts=False)
     set_up_logging(plan.settings.log)
-    asyncio.get_running_loop().add_reader(orphaned, signals.tell)
+    loop = asyncio.get_running_loop()
+
+    def alone() -> None:
+        loop.remove_reader(orphaned)  # an ended pipe can be read for ever
+        signals.tell()
+
+    loop.add_reader(orphaned, alone)
     await Worker(plan, number, name, traces()).serve(signals)
 
 
@@ -46,7 +51,8 @@ class Worker:
         self._number = number
         self._name = name
         self._text = plan.text
-        self._prepared: Callable[[], None] | None = None
+        self._preparing = ""
+        self._prepared: tuple[str, Callable[[], None]] | None = None
         self._greeted = asyncio.Event()
         self._tasks = tasks = Tasks()
         clock = SystemClock()
@@ -93,15 +99,12 @@ class Worker:
         )
         self._prepared = None
         if greeting["text"] != self._text:
-            self._take_up(greeting["text"])()
-            self._text = greeting["text"]
+            await self._prepare(greeting["text"])
+            self._commit()
         for change in greeting["changes"]:
             self._copies.hear(change)
         channel.tell([STANDING, self.gateway.standing()])
         self._greeted.set()
-
-    def _take_up(self, text: str) -> Callable[[], None]:
-        return self.gateway.prepared(self._compiled(text))
 
     def _compiled(self, text: str) -> "Config":
         return routefile.parse(text, str(self._plan.route_file), self._plan.environment)
@@ -113,21 +116,29 @@ class Worker:
             case "known":
                 return self._known()
             case "prepare":
-                # A large file takes its time, and requests go on meanwhile.
-                config = await asyncio.to_thread(self._compiled, members["text"])
-                self._prepared = partial(self._commit, members["text"], self.gateway.prepared(config))
+                await self._prepare(members["text"])
                 return None
             case "commit":
-                prepared, self._prepared = self._prepared, None
-                if prepared is not None:
-                    prepared()
+                if self._prepared is None or self._prepared[0] != members["text"]:
+                    await self._prepare(members["text"])
+                self._commit()
                 return None
             case _:
                 raise ValueError("nobody asks that")
 
-    def _commit(self, text: str, swap: Callable[[], None]) -> None:
-        swap()
-        self._text = text
+    async def _prepare(self, text: str) -> None:
+        """Compile another route file; raises ConfigError. One that is overtaken by a later one comes to nothing."""
+        self._preparing = text
+        # A large file takes its time, and requests go on meanwhile.
+        config = await asyncio.to_thread(self._compiled, text)
+        if self._preparing == text:
+            self._prepared = text, self.gateway.prepared(config)
+
+    def _commit(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            self._text, swap = prepared
+            swap()
 
     def _hear(self, change: Change) -> None:
         self._copies.hear(change)

@@ -21,6 +21,14 @@ from gateway.emulator import Emulator, load_seed, serve
 from tests.conftest import LOOPBACK, PROJECT, ROOT, ROUTES, Recorder, Reply
 
 EXPIRED_S = 700.0
+PACED = """
+from functools import partial
+from gateway import cli
+from gateway.workers import plan
+
+plan.made = partial(plan.made, pace=plan.Pace(PACE))
+cli.main()
+"""
 
 
 @dataclass
@@ -119,6 +127,23 @@ class Fleet:
             return await self.process.wait()
 
 
+@asynccontextmanager
+async def running_worker(fleet: Fleet) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a worker that answers, where another does not."""
+    connections = [await asyncio.open_connection(LOOPBACK, fleet.url.port) for _ in range(12)]
+    for _, writer in connections:
+        writer.write(b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n")
+    reading = [asyncio.ensure_future(reader.readuntil(b"ok")) for reader, _ in connections]
+    await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        yield connections[next(place for place, one in enumerate(reading) if one.done())]
+    finally:
+        for one in reading:
+            one.cancel()
+        for _, writer in connections:
+            writer.close()
+
+
 OpenFleet = Callable[..., AbstractAsyncContextManager[Fleet]]
 
 
@@ -131,9 +156,10 @@ async def open_fleet(
     options: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
     is_ready: bool = True,
+    pace: str = "",
     **said: str,
 ) -> AsyncIterator[Fleet]:
-    """said: parts of the route file, as `text_of` takes them."""
+    """pace: arguments of `Pace`, for what would take long otherwise. said: parts of the route file, for `text_of`."""
     emulator = Emulator(load_seed(ROOT / "config" / "emulator.yaml"), keys=signing_keys)
     recorder = Recorder()
     listening = await asyncio.start_server(recorder, LOOPBACK, 0, limit=2**20)
@@ -142,7 +168,8 @@ async def open_fleet(
         text = partial(text_of, base_url, recorder.port)
         route_file, log_file = folder / "routes.yaml", folder / "log"
         route_file.write_text(text(**said))
-        command = ["-m", "gateway", "serve", "--config", str(route_file), "--workers", str(workers), *options]
+        program = ["-c", PACED.replace("PACE", pace)] if pace else ["-m", "gateway"]
+        command = [*program, "serve", "--config", str(route_file), "--workers", str(workers), *options]
         with log_file.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -7,8 +7,8 @@ import signal
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 
-from tests.conftest import LOOPBACK, WORKER_KEY, Reply, cookie_header, reason_of, set_cookies
-from tests.workers.conftest import Fleet, OpenFleet
+from tests.conftest import WORKER_KEY, Reply, cookie_header, reason_of, set_cookies
+from tests.workers.conftest import Fleet, OpenFleet, running_worker
 from tests.workers.test_promises import ADA, BOB, bearer, statuses
 
 
@@ -105,23 +105,14 @@ async def test_t15_a_sign_out_is_answered_when_every_worker_has_heard_of_it(flee
         line = f"Host: h\r\nCookie: {cookies['Cookie']}\r\n"
         os.kill(fleet.pids["worker 2"], signal.SIGSTOP)
         try:
-            connections = [await asyncio.open_connection(LOOPBACK, fleet.url.port) for _ in range(8)]
-            for _, writer in connections:
-                writer.write(b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n")
-            reading = [asyncio.ensure_future(reader.readuntil(b"ok")) for reader, _ in connections]
-            await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-            reader, writer = connections[next(place for place, one in enumerate(reading) if one.done())]
-            loop = asyncio.get_running_loop()
-            began_s = loop.time()
-            writer.write(f"POST /.auth/logout HTTP/1.1\r\n{line}Content-Length: 0\r\n\r\n".encode())
-            answer = await reader.readuntil(b"\r\n\r\n")
-            waited_s = loop.time() - began_s
+            async with running_worker(fleet) as (reader, writer):
+                loop = asyncio.get_running_loop()
+                began_s = loop.time()
+                writer.write(f"POST /.auth/logout HTTP/1.1\r\n{line}Content-Length: 0\r\n\r\n".encode())
+                answer = await reader.readuntil(b"\r\n\r\n")
+                waited_s = loop.time() - began_s
         finally:
             os.kill(fleet.pids["worker 2"], signal.SIGCONT)
-            for one in reading:
-                one.cancel()
-            for _, writer in connections:
-                writer.close()
 
         assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 204", b"HTTP/1.1 303"))
         assert 0.8 < waited_s < 4

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
+import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ import pytest
 from yarl import URL
 
 from tests.conftest import LOOPBACK, WORKER_KEY, Seen, cookie_header, reason_of, set_cookies
-from tests.workers.conftest import Fleet, OpenFleet
+from tests.workers.conftest import Fleet, OpenFleet, running_worker
 from tests.workers.test_promises import ADA, BOB, bearer, echo, opened, statuses
 
 OPEN = """
@@ -388,28 +388,83 @@ async def test_what_a_worker_finds_wrong_at_start_ends_the_whole_with_one_messag
         assert fleet.events("serving") == []
 
 
-GIVING_UP = """
-import os, sys
-from pathlib import Path
-from gateway.settings import read_settings
-from gateway.workers import plan, supervision
-
-path = Path(sys.argv[1])
-settings = read_settings({}, {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "workers": "2"})
-pace = plan.Pace(first_s=0.01, longest_s=0.05)
-supervision.work = None  # whoever is forked to work falls at once
-sys.exit(supervision.supervise(plan.made(settings, path, path.read_text(), os.environ, pace=pace), lambda: None))
-"""
-
-
 async def test_when_no_worker_stays_up_the_whole_gives_up_aloud(fleet_of: OpenFleet) -> None:
-    async with fleet_of(is_ready=False) as fleet:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", GIVING_UP, str(fleet.route_file), stderr=asyncio.subprocess.PIPE
-        )
-        async with asyncio.timeout(15):
-            _, said = await process.communicate()
+    async with fleet_of(pace="first_s=0.01, longest_s=0.05, tries=3") as fleet:
+        for _ in range(3):
+            for name in ("worker 1", "worker 2"):
+                before = len(fleet.events("started"))
+                fleet.kill(name)
+                while len(fleet.events("started")) == before and not fleet.events("giving up: no worker stays up"):
+                    await asyncio.sleep(0.01)
 
-        assert process.returncode == 1
-        assert b"giving up: no worker stays up" in said
-        assert said.count(b'"event": "replaced"') >= 10
+        assert await fleet.ended() == 1
+        assert len(fleet.events("giving up: no worker stays up")) == 1
+        assert [one["in_s"] for one in fleet.events("replaced") if one["process"] == "worker 1"] == [0.0, 0.01, 0.02]
+
+
+async def test_ready_is_said_when_all_serve_and_not_before(fleet_of: OpenFleet) -> None:
+    async with fleet_of() as fleet:
+        fleet.process.send_signal(signal.SIGSTOP)  # so that it replaces nobody for a moment
+        fleet.kill("worker 1")
+        async with asyncio.timeout(5):
+            while (reply := await fleet.asked("/readyz")).status == 200:
+                await asyncio.sleep(0.01)
+        fleet.process.send_signal(signal.SIGCONT)
+        await fleet.until_ready()
+
+        assert (reply.status, reply.text.splitlines()[0]) == (503, "1 of 2 workers serve")
+
+
+async def test_a_worker_that_hangs_is_killed_when_the_grace_is_over(fleet_of: OpenFleet) -> None:
+    async with fleet_of(pace="over_grace_s=0.2", top="shutdown: {grace: 0s}") as fleet:
+        pids = list(fleet.pids.values())
+        os.kill(fleet.pids["worker 1"], signal.SIGSTOP)
+        fleet.process.terminate()
+
+        assert await fleet.ended() == 0
+        assert not any(map(is_alive, pids))
+
+
+async def test_a_second_interrupt_ends_all_at_once(fleet_of: OpenFleet) -> None:
+    async with fleet_of(top="shutdown: {grace: 60s}") as fleet:
+
+        async def never(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            await asyncio.Event().wait()
+            return False
+
+        fleet.upstream.reply = never
+        pids = list(fleet.pids.values())
+        asking = asyncio.ensure_future(fleet.get("/public/x"))
+        while not fleet.upstream.seen:
+            await asyncio.sleep(0.01)
+        fleet.process.send_signal(signal.SIGINT)
+        while (await fleet.asked("/readyz")).status == 200:
+            await asyncio.sleep(0.01)
+        fleet.process.send_signal(signal.SIGINT)
+
+        assert await fleet.ended() == 130
+        assert not any(map(is_alive, pids))
+        with pytest.raises(aiohttp.ClientError):
+            await asking
+
+
+async def test_a_new_keeper_answers_nobody_before_it_has_heard_every_worker(fleet_of: OpenFleet) -> None:
+    """One worker is held still; what it knows may be what keeps a spent refresh token from Descope."""
+    async with fleet_of() as fleet:
+        cookies = cookie_header(fleet.cookies(ADA, expired=True))
+        os.kill(fleet.pids["worker 2"], signal.SIGSTOP)
+        try:
+            async with running_worker(fleet) as (reader, writer):
+                loop = asyncio.get_running_loop()
+                began_s, status = loop.time(), b""
+                fleet.kill("keeper")
+                while not status.startswith(b"HTTP/1.1 200 "):
+                    writer.write(f"GET /x HTTP/1.1\r\nHost: h\r\nCookie: {cookies['Cookie']}\r\n\r\n".encode())
+                    status = await reader.readuntil(b"\r\n\r\n")
+                    size = re.search(rb"Content-Length: ([0-9]+)", status)
+                    await reader.readexactly(int(size[1]) if size is not None else 0)
+                waited_s = loop.time() - began_s
+        finally:
+            os.kill(fleet.pids["worker 2"], signal.SIGCONT)
+
+        assert waited_s > 2.0
