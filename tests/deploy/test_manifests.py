@@ -102,6 +102,17 @@ def test_every_container_is_locked_down_and_bounded(manifests: dict[str, list[An
         assert set(container["resources"]) == {"requests", "limits"}
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_several_workers_find_a_folder_to_meet_in(manifests: dict[str, list[Any]], name: str) -> None:
+    spec = one(manifests[name], "Deployment")["spec"]["template"]["spec"]
+    (gateway,) = [c for c in [*spec.get("initContainers", []), *spec["containers"]] if c["name"] == "gateway"]
+    (mounted,) = [mount for mount in gateway["volumeMounts"] if mount["mountPath"] == "/tmp"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == mounted["name"]]
+
+    assert not mounted.get("readOnly")
+    assert "emptyDir" in volume
+
+
 @pytest.mark.parametrize("name", SIDECARS)
 def test_the_gateway_is_a_native_sidecar_and_the_service_has_no_port(
     manifests: dict[str, list[Any]], name: str

@@ -49,4 +49,5 @@ def test_the_unit_waits_longer_than_an_orderly_end_takes() -> None:
     assert float(lines["TimeoutStopSec"].removesuffix("s")) > ending.delay_s + ending.grace_s
     assert lines["Type"] == "notify"
     assert lines["WatchdogSec"]
+    assert lines["KillMode"] == "mixed"  # the parent of several workers says who ends when
     assert lines["ExecReload"] == "/bin/kill -HUP $MAINPID"

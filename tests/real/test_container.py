@@ -104,7 +104,7 @@ async def test_the_gateway_in_the_pod_has_no_rights_and_nothing_to_write_to(pod:
     what = "import os; print(os.getuid(), open('/proc/self/status').read())"
     _, told = await pod.inside("gateway", "/opt/gateway/bin/python", "-c", what)
     ended, why = await pod.inside("gateway", "touch", "/opt/gateway/x")
-    rooted, why_not = await pod.inside("gateway", "touch", "/tmp/x")
+    rooted, why_not = await pod.inside("gateway", "touch", "/var/tmp/x")
     alive = await pod.inside("gateway", "gateway", "healthcheck")
 
     fields = dict(line.split(":\t", 1) for line in told.splitlines()[1:] if ":\t" in line)
