@@ -219,8 +219,8 @@ MEANINGS: dict[Reason, tuple[str, ...]] = {
     Reason.IDENTITY_PROVIDER_UNAVAILABLE: (
         (
             "Descope gave no usable answer in 5 s (10 s with waiting for a place), or there are no signing keys "
-            "yet. As above, with a back-off of our own from 1 s to 60 s. With several workers also for an instant while "
-            "the process that asks Descope is replaced; the log says `the keeper is gone`."
+            "yet. As above, with a back-off of our own from 1 s to 60 s. With several workers also for an instant "
+            "while the process that asks Descope is replaced; the log says `the keeper is gone`."
         ),
         "Operator: name resolution, firewall, proxy settings (`HTTPS_PROXY`), Descope's status page.",
     ),
