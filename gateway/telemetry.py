@@ -147,8 +147,13 @@ class Metrics:
         )
         self.workers = self._gauge("gateway_workers", "Workers that serve now.", [], Together.KEEPER)
         self.worker_ends = Counter(
-            "gateway_worker_ends", "Workers that ended without having been told to.", registry=registry
+            "gateway_worker_ends",
+            "Processes that ended without having been told to: worker, keeper.",
+            ["process"],
+            registry=registry,
         )
+        for process in ("worker", "keeper"):
+            self.worker_ends.labels(process)  # at 0 before the first, or nobody would see that one rise
         self.build = self._gauge("gateway_build_info", "The version that runs.", ["version"], Together.KEEPER)
         self.build.labels(__version__).set(1)
 
@@ -240,8 +245,11 @@ def _with_trace(_: object, __: str, event: structlog.typing.EventDict) -> struct
     return {**event, "trace_id": found} if found else event
 
 
-def set_up_logging(form: str, stream: TextIO | None = None) -> None:
-    """Route everything that is logged through structlog; `form` is "json", "text" or "off"."""
+def set_up_logging(form: str, stream: TextIO | None = None, process: str = "") -> None:
+    """Route everything that is logged through structlog; `form` is "json", "text" or "off".
+
+    process: which one this is, of a gateway that has several.
+    """
     level = logging.CRITICAL + 1 if form == "off" else logging.INFO
     out = stream or sys.stderr
     logging.basicConfig(format="%(message)s", stream=out, level=level, force=True)
@@ -252,8 +260,10 @@ def set_up_logging(form: str, stream: TextIO | None = None) -> None:
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
+    of_process = {"process": process} if process else {}
     structlog.configure(
         processors=[
+            lambda _, __, event: {**of_process, **event},
             _with_trace,
             structlog.stdlib.filter_by_level,
             structlog.processors.add_log_level,

@@ -50,7 +50,7 @@ _READY = "ready"
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A worker as the keeper knows it. name: "" until it has said hello. has_ended: it said that it would.
+    """A worker as the keeper knows it. name: "" until it has said hello.
 
     missed: how often in a row it gave no sign of life.
     """
@@ -59,7 +59,6 @@ class Member:
     number: int = -1
     name: str = ""
     standing: str = "starting"
-    has_ended: bool = False
     missed: int = 0
 
 
@@ -158,6 +157,10 @@ class Keeper:
                 log.info("serving", **where, descope=descope, workers=plan.workers)
             await asyncio.sleep(_TOLD_EVERY_S)
 
+    def count_end(self, process: str) -> None:
+        """A process of the gateway, "worker" or "keeper", has ended unasked."""
+        self.metrics.worker_ends.labels(process).inc()
+
     def stopping(self) -> None:
         """The whole gateway is about to stop."""
         self._is_stopping = True
@@ -204,9 +207,6 @@ class Keeper:
         if self._members.pop(member.channel, None) is None:
             return
         self._overview.gone(member.name)
-        if not member.has_ended and not self._is_stopping:
-            self.metrics.worker_ends.inc()
-            log.error("a worker is gone", worker=member.number)
 
     async def _answered(self, member: Member, question: str, members: dict[str, Any]) -> object:
         if question == "hello":
@@ -241,7 +241,6 @@ class Keeper:
             case ["standing", str(standing)]:
                 member.standing = standing
             case ["last", dict(known)]:
-                member.has_ended = True
                 self._take(member, known)
             case _:
                 self._copies.hear(change)
@@ -275,7 +274,7 @@ class Keeper:
             for member in asked:
                 member.missed = 0 if id(member) in alive else member.missed + 1
                 if member.missed >= _MISSED and member.channel in self._members:
-                    log.error("a worker gives no sign of life", worker=member.number)
+                    log.error("a worker gives no sign of life", worker=member.number + 1)
                     self._tell_parent({"silent": member.number})
 
     # --- reload -----------------------------------------------------------------------------------------------------
@@ -301,7 +300,7 @@ class Keeper:
         ready = await self._ask_all("prepare", _PREPARED_WITHIN_S, text=text)
         late = {one.number for one in asked if one.channel in self._members} - {one.number for one, _ in ready}
         if late:
-            raise ConfigError((f"worker {min(late)} could not take it up in {_PREPARED_WITHIN_S:g} s; try again",))
+            raise ConfigError((f"worker {min(late) + 1} could not take it up in {_PREPARED_WITHIN_S:g} s; try again",))
 
     # --- as operators see it ----------------------------------------------------------------------------------------
 

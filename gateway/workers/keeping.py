@@ -19,7 +19,7 @@ _LEAVES_S = 5.0
 async def keep(plan: Plan, after: Sequence[Any] | None, control: socket) -> None:
     """Keep until the process is told to end. after: as for `Keeper`. control: the way to the parent."""
     signals = Signals(interrupts=False)
-    set_up_logging(plan.settings.log)
+    set_up_logging(plan.settings.log, process="keeper")
     reader, writer = await asyncio.open_connection(sock=control)
     keeper = Keeper(
         plan, after=after, tell_parent=lambda message: writer.write(json.dumps(message).encode("ascii") + b"\n")
@@ -41,8 +41,12 @@ async def keep(plan: Plan, after: Sequence[Any] | None, control: socket) -> None
 
 async def _obey(reader: asyncio.StreamReader, plan: Plan, keeper: Keeper, signals: Signals) -> None:
     """The parent says when all stop; where it ends without a word, the workers finish what they do, and that is all."""
-    while await reader.readline():
-        keeper.stopping()
+    while said := (await reader.readline()).split():
+        match said:
+            case [b"ended", process]:
+                keeper.count_end(process.decode())
+            case _:
+                keeper.stopping()
     keeper.stopping()
     log.critical("the parent is gone; the workers finish what runs, and all ends")
     await _emptied(plan, keeper)

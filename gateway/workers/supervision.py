@@ -37,6 +37,7 @@ _SIGNS_OF_LIFE_S = 5.0
 _BAD_SETTINGS, _BUG = 78, 70  # EX_CONFIG, EX_SOFTWARE of sysexits.h
 _INTERRUPTED = 130
 _PIECE = 1 << 20
+_PIPE_BYTES = 32 * 1024  # less than what a pipe holds
 _MISSED = 4
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
@@ -67,6 +68,8 @@ class Parent:
         self._selector = selectors.DefaultSelector()
         self._control: socket.socket | None = None
         self._unread = b""
+        self._unsaid: list[bytes] = []
+        self._told: set[str] = set()
         self._was_ready = self._is_ready = self._was_interrupted = False
         self._heard_s = 0.0
         self._code = 0
@@ -76,6 +79,9 @@ class Parent:
         self._beat_s = 0.0
         # Ends with this process, however it ends: the sign for workers to end too.
         self._orphaned, self._alive = os.pipe()
+        # What is wrong is often found by all at once, and told by the parent alone.
+        self._found, self._complain = os.pipe()
+        os.set_blocking(self._found, False)
         self._woken, self._wake = socket.socketpair()
 
     def run(self) -> int:
@@ -92,6 +98,7 @@ class Parent:
                 self._end_silent_keeper()
                 self._reap()
                 self._go_on_stopping()
+                self._tell_keeper()
                 self._tell_supervisor()
         finally:
             self._plan.meeting.close()
@@ -202,7 +209,7 @@ class Parent:
                     one.close()
             post.due_s = time.monotonic() + self._plan.pace.longest_s
             why = err.strerror or type(err).__name__
-            log.error("no process can be started; it is tried again", process=post.name, cause=why)
+            log.error("no process can be started; it is tried again", started=post.name, cause=why)
             return
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -214,7 +221,7 @@ class Parent:
             self._selector.register(ours, selectors.EVENT_READ)
             self._carried = self._carried or []
             self._heard_s = time.monotonic()
-        log.info("started", process=post.name, pid=pid)
+        log.info("started", started=post.name, pid=pid)
 
     def _be(self, post: Post, ours: socket.socket | None, theirs: socket.socket | None) -> NoReturn:
         """In the new process: be the keeper or a worker, and end with it."""
@@ -234,8 +241,7 @@ class Parent:
                 run(work(plan, post.number, f"{post.number}-{self._forked}", self._orphaned, self._traces))
             code = 0
         except ConfigError as err:
-            for problem in err.problems:
-                print(problem, file=sys.stderr)  # noqa: T201  # as the command line says what is wrong
+            os.write(self._complain, "".join(f"{problem}\n" for problem in err.problems).encode()[:_PIPE_BYTES])
             code = _BAD_SETTINGS
         except SystemExit as err:
             code = err.code if isinstance(err.code, int) else _BUG
@@ -278,10 +284,13 @@ class Parent:
         pid, post.pid = post.pid, 0
         if self._stopping_s is not None:
             return
+        self._unsaid.append(b"ended keeper\n" if post is self._keeper else b"ended worker\n")
         post.deaths = 1 if now_s - post.began_s >= pace.settled_s else post.deaths + 1
         pause_s = min(pace.first_s * 2 ** (post.deaths - 2), pace.longest_s) if post.deaths > 1 else 0.0
         post.due_s = now_s + pause_s
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if code == _BAD_SETTINGS:
+            self._tell_problems()
         if code == _BAD_SETTINGS and not self._was_ready:
             self._give_up(1)
         elif post is self._keeper and post.deaths >= pace.tries:
@@ -291,7 +300,15 @@ class Parent:
             log.critical("giving up: no worker stays up", deaths=post.deaths, last=how)
             self._give_up(1)
         else:
-            log.error("replaced", process=post.name, pid=pid, how=how, in_s=round(pause_s, 3))
+            log.error("died", died=post.name, pid=pid, how=how, next_in_s=round(pause_s, 3))
+
+    def _tell_problems(self) -> None:
+        with suppress(BlockingIOError):
+            problems = os.read(self._found, _PIECE).decode().splitlines()
+            for problem in problems:
+                if problem not in self._told:
+                    self._told.add(problem)
+                    print(problem, file=sys.stderr)  # noqa: T201  # as the command line says what is wrong
 
     def _stays_up(self, post: Post, now_s: float) -> bool:
         pace = self._plan.pace
@@ -335,6 +352,13 @@ class Parent:
             self._kill_s = now_s + _KEEPER_ENDS_S
             _kill(self._keeper, signal.SIGTERM)
 
+    def _tell_keeper(self) -> None:
+        """Of what has happened; a keeper that begins later hears of it then."""
+        while self._unsaid and self._control is not None:
+            with suppress(OSError):
+                self._control.send(self._unsaid[0])
+            self._unsaid.pop(0)
+
     def _tell_supervisor(self) -> None:
         if self._is_ready:
             self._supervisor.ready()
@@ -352,9 +376,17 @@ def _kill(post: Post, number: int) -> None:
 
 def supervise(plan: Plan, traces: "Callable[[], Traces | None]") -> int:
     """Serve with several workers until told to end; returns the exit code."""
-    set_up_logging(plan.settings.log)
+    set_up_logging(plan.settings.log, process="parent")
     for warning in plan.config.warnings:
         log.warning(warning)
+    for upstream in plan.config.upstreams:
+        if upstream.connections.most < plan.workers:
+            log.warning(
+                "an upstream may have fewer connections than there are workers, and each worker takes one",
+                upstream=upstream.name,
+                connections=upstream.connections.most,
+                workers=plan.workers,
+            )
     if plan.workers > usable_cores():
         log.warning("there are more workers than cores; they take turns", workers=plan.workers, cores=usable_cores())
     return Parent(plan, traces).run()

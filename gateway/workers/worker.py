@@ -34,7 +34,7 @@ async def work(plan: Plan, number: int, name: str, orphaned: int, traces: "Calla
     orphaned: a pipe that ends with the parent; without it the worker ends too, orderly.
     """
     signals = Signals(interrupts=False)
-    set_up_logging(plan.settings.log)
+    set_up_logging(plan.settings.log, process=f"worker {number + 1}")
     loop = asyncio.get_running_loop()
 
     def alone() -> None:

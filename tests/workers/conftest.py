@@ -110,7 +110,7 @@ class Fleet:
     @property
     def pids(self) -> dict[str, int]:
         """By name ("keeper", "worker 1"), those that began last."""
-        return {one["process"]: one["pid"] for one in self.events("started")}
+        return {one["started"]: one["pid"] for one in self.events("started")}
 
     def kill(self, name: str) -> None:
         os.kill(self.pids[name], signal.SIGKILL)

@@ -114,7 +114,7 @@ async def test_one_worker_that_stays_up_is_enough_to_go_on(fleet_of: OpenFleet) 
             await fleet.replaced("worker 1")
         await asyncio.sleep(0.1)
         async with asyncio.timeout(5):
-            while fleet.events("started")[-1]["process"] != "worker 1":
+            while fleet.events("started")[-1]["started"] != "worker 1":
                 await asyncio.sleep(0.01)
         for _ in range(5):
             await asyncio.sleep(0.1)  # it has settled now
@@ -174,7 +174,7 @@ async def test_who_hangs_is_killed_and_replaced(fleet_of: OpenFleet, name: str) 
         os.kill(fleet.pids[name], signal.SIGSTOP)
         await until_serving(fleet, 4)
 
-        assert [one["how"] for one in fleet.events("replaced")] == ["SIGKILL"]
+        assert [one["how"] for one in fleet.events("died")] == ["SIGKILL"]
         assert statuses(await fleet.many(12, headers=cookie_header(fleet.cookies(ADA, expired=True)))) == {200}
 
 

@@ -88,7 +88,7 @@ async def test_a_killed_worker_loses_only_what_it_carried_and_is_replaced(fleet_
         assert set(load.answers) == {200}
         assert load.lost <= 20  # one for each client at most: what was on the killed worker's connections
         assert fleet.pids["worker 1"] != before
-        assert [one["how"] for one in fleet.events("replaced")] == ["SIGKILL"]
+        assert [one["how"] for one in fleet.events("died")] == ["SIGKILL"]
         assert await fleet.metric("gateway_worker_ends_total") == 1
 
 
@@ -399,7 +399,7 @@ async def test_when_no_worker_stays_up_the_whole_gives_up_aloud(fleet_of: OpenFl
 
         assert await fleet.ended() == 1
         assert len(fleet.events("giving up: no worker stays up")) == 1
-        assert [one["in_s"] for one in fleet.events("replaced") if one["process"] == "worker 1"] == [0.0, 0.01, 0.02]
+        assert [one["next_in_s"] for one in fleet.events("died") if one["died"] == "worker 1"] == [0.0, 0.01, 0.02]
 
 
 async def test_ready_is_said_when_all_serve_and_not_before(fleet_of: OpenFleet) -> None:
