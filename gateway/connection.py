@@ -19,6 +19,7 @@ BUFFERED_BYTES = 256 * 1024
 HEAD_BYTES = 256 * 1024
 HEAD_LINES = 1_000
 _NO_BODY = frozenset({204, 304})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"content-type"})
 
 
 class Stale(UpstreamError):
@@ -343,6 +344,8 @@ class Connection(asyncio.Protocol):
 
     def _read_framing(self) -> None:
         for lower, _, value in self.headers:
+            if lower not in _FRAMING:
+                continue
             if lower == b"content-length":
                 value = value.strip(b" \t")  # noqa: PLW2901  # RFC 9110 section 5.5; llhttp leaves what is behind
                 if not value.isdigit() or self.length is not None:
@@ -354,7 +357,7 @@ class Connection(asyncio.Protocol):
                     self.fail(UpstreamBadReply("the reply has a Transfer-Encoding other than chunked"))
                     return
                 self.chunked = True
-            elif lower == b"content-type":
+            else:
                 self.is_event_stream = value[:17].lower() == b"text/event-stream"
         if self.chunked and self._parser.get_http_version() == "1.0":
             self.spoilt = True  # RFC 9112 section 6.1: whoever sent it does not know what it means

@@ -37,8 +37,9 @@ from gateway.core.model import (
 from gateway.core.policy import decide
 from gateway.core.routes import RouteTable
 from gateway.sessions import Caller, Sessions
-from gateway.steps import step
+from gateway.steps import follower, step
 
+_PUBLIC = Auth.PUBLIC  # looked up once: a member of an enumeration costs as much as a call
 _PLACES_KEPT = 4096  # hosts, methods and paths whose route is remembered
 _KEPT_CHARS = 512
 
@@ -83,9 +84,7 @@ class Gate:
         renews: whether a session that has run out is renewed; where the cookies could not be sent, that would lose it.
         Neither raises for anything that Descope or a client does.
         """
-        with step("match"):
-            place = (facts.host, facts.method, facts.target.path)
-            match = self._matched.get(place) or self._match(place, facts)
+        match = self._found(facts)
         if match is None:
             return Verdict(Refuse(Reason.NO_ROUTE))
         if isinstance(match, MethodMismatch):
@@ -97,7 +96,7 @@ class Gate:
             refused = _over(standings, route)
             if refused is not None:
                 return Verdict(refused, standings, route)
-        if route.auth is Auth.PUBLIC:
+        if route.auth is _PUBLIC:
             if is_upgrade and is_cross_site(
                 facts, route.cors, self._server.public_urls, is_upgrade=b"cookie" in facts.named
             ):
@@ -108,11 +107,24 @@ class Gate:
             return Verdict(Refuse(Reason.CROSS_SITE, route), standings, route)
         if isinstance(found, Reason):
             return self._judged(facts, match, standings, self._decide(facts, match, Caller(found)))
-        with step("caller"):
-            caller = self._sessions.caller_at_once(route, found if renews else replace(found, refreshes=()))
+        caller = self._known_caller(route, found if renews else replace(found, refreshes=()))
         if caller is None or route.upstream.profile:
             return Unsettled(facts, match, found, standings, caller, renews)
         return self._judged(facts, match, standings, self._decide(facts, match, caller))
+
+    def _found(self, facts: RequestFacts) -> Match | MethodMismatch | None:
+        place = (facts.host, facts.method, facts.target.path)
+        # Nobody follows most requests, and then even a step that nobody hears of costs more than this look.
+        if follower() is None:
+            return self._matched.get(place) or self._match(place, facts)
+        with step("match"):
+            return self._matched.get(place) or self._match(place, facts)
+
+    def _known_caller(self, route: Route, found: Credentials) -> Caller | None:
+        if follower() is None:
+            return self._sessions.caller_at_once(route, found)
+        with step("caller"):
+            return self._sessions.caller_at_once(route, found)
 
     def _match(self, place: tuple[str, str, str], facts: RequestFacts) -> Match | MethodMismatch | None:
         match = self.table.match(facts.host, facts.method, facts.target)

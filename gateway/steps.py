@@ -31,6 +31,8 @@ class _Nobody:
 
 _NOBODY = _Nobody()
 _follower: ContextVar[Follower | None] = ContextVar("follower", default=None)
+# Who follows the request that is under way in this context; for whoever is asked so often that a step costs too much.
+follower = _follower.get
 
 
 def step(name: str) -> AbstractContextManager[None]:

@@ -89,30 +89,36 @@ class Verifier:
         keys = self._keyring.fresh
         if keys is None:
             return None
-        known = self._known(digest, keys.generation) or self._refused.get(digest, self._clock.mono_s())
+        if keys.generation != self._generation:
+            self._begin(keys.generation)
+        known = self._known(digest) if digest in self._remembered else self._refused.get(digest, self._clock.mono_s())
         if known is not None:
             return known
         found, outcome = self._read(raw, keys)
-        if outcome is not Reason.TOKEN_UNKNOWN_KEY:
-            if isinstance(outcome, Reason):
-                self._refused.keep(digest, outcome, _REFUSED_BYTES, self._clock.mono_s())
-        elif not self._keyring.looked_just_now:
-            return None
-        return self._learnt(digest, found, outcome)
+        if isinstance(found, Signed) and isinstance(outcome, Identity):
+            self._learn(digest, found)
+        elif outcome is Reason.TOKEN_UNKNOWN_KEY:
+            if not self._keyring.looked_just_now:
+                return None
+        elif isinstance(outcome, Reason):
+            self._refused.keep(digest, outcome, _REFUSED_BYTES, self._clock.mono_s())
+        self.misses += 1
+        return outcome
 
     def _read(self, raw: str, keys: KeySet) -> tuple[Signed | Reason, Identity | Reason]:
         found = tokens.signed(raw, keys)
         return found, found if isinstance(found, Reason) else tokens.identity(found, self._rules)
 
-    def _known(self, digest: bytes, generation: int) -> Identity | None:
-        if generation != self._generation:
-            self._remembered.clear()
-            self._refused.forget()
-            self._chars = 0
-            self._generation = generation
-        known = self._remembered.get(digest)
-        if known is None:
-            return None
+    def _begin(self, generation: int) -> None:
+        """Forget what other keys have verified."""
+        self._remembered.clear()
+        self._refused.forget()
+        self._chars = 0
+        self._generation = generation
+
+    def _known(self, digest: bytes) -> Identity:
+        """Who a token proves that these keys have verified before."""
+        known = self._remembered[digest]
         if isinstance(known, Signed):
             identity = tokens.identity(known, self._rules)
             assert isinstance(identity, Identity)  # noqa: S101  # for the type checker: nothing else is remembered
@@ -125,18 +131,19 @@ class Verifier:
         """A session token's identity, whether current or not; looks for an unknown key once."""
         keys = await self._keyring.ready()
         digest = tokens.token_digest(raw)
-        known = self._known(digest, keys.generation)
-        if known is not None:
-            return known
+        if keys.generation != self._generation:
+            self._begin(keys.generation)
+        if digest in self._remembered:
+            return self._known(digest)
         found, outcome = self._read(raw, keys)
         if outcome is Reason.TOKEN_UNKNOWN_KEY:
             await self._keyring.unknown_key()
             keys = self._keyring.keys
             found, outcome = self._read(raw, keys)
-        if keys.generation != self._generation:
-            self.misses += 1
-            return outcome
-        return self._learnt(digest, found, outcome)
+        self.misses += 1
+        if keys.generation == self._generation and isinstance(found, Signed) and isinstance(outcome, Identity):
+            self._learn(digest, found)
+        return outcome
 
     async def verify_refresh(self, raw: str) -> RefreshToken | Reason:
         """A refresh token's contents, whether current or not; looks for an unknown key once."""
@@ -152,14 +159,10 @@ class Verifier:
             return Reason.SESSION_REVOKED
         return tokens.standing(token, self._clock.now_s(), self._rules.leeway_s)
 
-    def _learnt(self, digest: bytes, found: Signed | Reason, outcome: Identity | Reason) -> Identity | Reason:
-        self.misses += 1
-        if isinstance(found, Reason) or isinstance(outcome, Reason):
-            return outcome
+    def _learn(self, digest: bytes, found: Signed) -> None:
         if digest not in self._remembered:
             self._chars += found.size
             self._remembered[digest] = found
         while len(self._remembered) > _REMEMBERED or self._chars > _REMEMBERED_CHARS:
             _, forgotten = self._remembered.popitem(last=False)
             self._chars -= forgotten.size
-        return outcome

@@ -27,6 +27,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "core/target",
         "core/facts",
         "core/credentials",
+        "core/outline",
         "core/limits",
         "core/crosssite",
         "core/redirects",

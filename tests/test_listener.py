@@ -161,6 +161,109 @@ def test_the_same_headers_mean_another_end_in_another_version() -> None:
     assert (newer.version, older.version) == ((1, 1), (1, 0))
 
 
+def with_token(token: bytes, *, version: bytes = b"1.1", before: bytes = b"", after: bytes = b"") -> bytes:
+    line = b"Authorization: Bearer " + token + b"\r\n"
+    return b"GET / HTTP/" + version + b"\r\nHost: h\r\n" + before + line + after + b"\r\n"
+
+
+def test_headers_around_a_token_are_kept_from_the_second_token_on() -> None:
+    reader = Reader(LIMITS)
+
+    known = []
+    for token in (b"a.b.c", b"d.e.f", b"g.h.i"):
+        head = reader.read(with_token(token), 0.0)
+        assert head is not None
+        assert isinstance(head.block, HeaderBlock)
+        assert head.block.named[b"authorization"] == (b"Bearer " + token,)
+        known.append((len(reader._outlines), head.block.kept.outline is not None))
+
+    assert known == [(0, False), (1, False), (1, True)]
+
+
+def test_a_token_that_comes_again_is_kept_with_all_its_headers() -> None:
+    reader = Reader(LIMITS)
+    for token in (b"a.b.c", b"d.e.f"):
+        reader.read(with_token(token), 0.0)
+
+    first, second, third = (reader.read(with_token(b"g.h.i"), 0.0) for _ in range(3))
+
+    assert first is not None and second is not None and third is not None  # noqa: PT018  # for the type checker
+    assert second.block is third.block is not first.block
+
+
+@pytest.mark.parametrize("connection", [b"", b"Connection: close\r\n"], ids=["as usual", "close"])
+def test_the_same_headers_around_a_token_mean_another_end_in_another_version(connection: bytes) -> None:
+    reader = Reader(LIMITS)
+    for version in (b"1.1", b"1.0"):
+        for token in (b"a.b.c", b"d.e.f"):
+            reader.read(with_token(token, version=version, after=connection), 0.0)
+
+    heads = [
+        reader.read(with_token(token, version=version, after=connection), 0.0)
+        for token, version in ((b"g.h.i", b"1.1"), (b"j.k.l", b"1.0"))
+    ]
+
+    assert [head.is_last for head in heads if head is not None] == [connection != b"", True]
+    assert [head.version for head in heads if head is not None] == [(1, 1), (1, 0)]
+
+
+def test_headers_that_are_known_stay_known_when_another_path_is_asked_for() -> None:
+    reader = Reader(LIMITS)
+    rest = b" HTTP/1.1\r\nHost: h\r\n\r\n"
+    around = b" HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %b\r\n\r\n"
+    for token in (b"a.b.c", b"d.e.f"):
+        reader.read(b"GET /" + rest, 0.0)
+        reader.read(b"GET /" + around % token, 0.0)
+    before, outlined = reader.read(b"GET /" + rest, 0.0), reader.read(b"GET /" + around % b"g.h.i", 0.0)
+
+    reader.read(b"GET /other" + rest, 0.0)
+    reader.read(b"GET /more" + around % b"j.k.l", 0.0)
+    after, still = reader.read(b"GET /" + rest, 0.0), reader.read(b"GET /" + around % b"m.n.o", 0.0)
+
+    blocks = [head.block for head in (before, after, outlined, still) if head is not None]
+    assert [isinstance(block, HeaderBlock) for block in blocks] == [True] * 4
+    assert blocks[0] is blocks[1]
+    outlines = [block.kept.outline for block in blocks[2:] if isinstance(block, HeaderBlock)]
+    assert outlines[0] is outlines[1] is not None
+
+
+LINES_AROUND = some.lists(
+    some.tuples(NAMES, some.sampled_from([b": ", b":", b" : "]), VALUES, ENDS).map(b"".join), max_size=3
+).map(b"".join)
+OF_TOKENS = some.one_of(some.sampled_from([b"g.h.i", b"g.h", b"g.h.i, x", b"g\x00.h.i", b""]), some.binary(max_size=6))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(before=LINES_AROUND, after=LINES_AROUND, last=OF_TOKENS, version=some.sampled_from([b"1.1", b"1.0"]))
+@example(before=b"", after=b"", last=b"g.h.i", version=b"1.1")
+@example(before=b"", after=b" folded\r\n", last=b"g.h.i", version=b"1.1")
+@example(before=b"X: y\r\n", after=b"Authorization: Bearer a.b.c\r\n", last=b"g.h.i", version=b"1.1")
+@example(before=b"X: Authorization: Bearer a.b.c\r\n", after=b"", last=b"g.h.i", version=b"1.1")
+@example(before=b"", after=b"X: y\r\n", last=b"g.h.i\r\nX: z", version=b"1.1")
+def test_what_is_read_around_a_new_token_is_what_aiohttp_reads(
+    before: bytes, after: bytes, last: bytes, version: bytes
+) -> None:
+    reader = Reader(LIMITS)
+    reader.read(b"GET / HTTP/" + version + b"\r\nHost: h\r\n\r\n", 0.0)
+    for token in (b"a.b.c", b"d.e.f"):
+        reader.read(with_token(token, version=version, before=before, after=after), 0.0)
+    data = with_token(last, version=version, before=before, after=after)
+
+    head = reader.read(data, 0.0)
+
+    if head is not None:
+        read = as_aiohttp_reads(data)
+        if read is None:
+            assert isinstance(judged(head), Reason)
+            return
+        _, _, of_version, raw_headers, should_close = read
+        assert (head.version, head.is_last) == (of_version, should_close)
+        ours, theirs = head.block, read_block(raw_headers, LIMITS)  # type: ignore[arg-type]  # as aiohttp has typed it
+        assert type(ours) is type(theirs)
+        if isinstance(ours, HeaderBlock) and isinstance(theirs, HeaderBlock):
+            assert (ours.headers, ours.named) == (theirs.headers, theirs.named)
+
+
 # --- over a socket --------------------------------------------------------------------------------------------------
 
 GET = b"GET /public/%d HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -6,21 +6,30 @@ from gateway.core.model import Admit, Grants, Identity, Kind
 from gateway.core.policy import tenant_grants
 
 Told = str | tuple[str, ...]
+LISTS = frozenset({"roles", "permissions"})  # the nouns that several are told of
+
+
+# Looked up once: a member of an enumeration and its value cost as much as a call.
+_KINDS = {kind: kind.value for kind in Kind}
+_ACCESS_KEY = Kind.ACCESS_KEY
+_NOTHING = Grants()
 
 
 def told_of(identity: Identity, admit: Admit) -> Mapping[str, Told]:
     """By noun, plain and not encoded; "" or () for what is not known."""
     grants = _grants_shown(identity, admit)
+    claim = identity.claims.get
+    person, kind = admit.person, identity.kind
     return {
         "subject": identity.subject,
-        "email": _claim_text(identity, "email") or admit.person.email,
-        "name": _claim_text(identity, "name") or admit.person.name,
-        "username": _claim_text(identity, "preferred_username"),
+        "email": _text(claim("email")) or person.email,
+        "name": _text(claim("name")) or person.name,
+        "username": _text(claim("preferred_username")),
         "roles": grants.roles,
         "permissions": grants.permissions,
         "tenant": admit.tenant or "",
-        "method": identity.kind.value,
-        "key_id": identity.subject if identity.kind is Kind.ACCESS_KEY else "",
+        "method": _KINDS[kind],
+        "key_id": identity.subject if kind is _ACCESS_KEY else "",
     }
 
 
@@ -28,9 +37,8 @@ def _grants_shown(identity: Identity, admit: Admit) -> Grants:
     """What the decision was made by: the tenant's where the route decides by one, else the project's."""
     if admit.match.route.tenant_from is None:
         return identity.project
-    return tenant_grants(identity, admit.tenant) or Grants()
+    return tenant_grants(identity, admit.tenant) or _NOTHING
 
 
-def _claim_text(identity: Identity, name: str) -> str:
-    value = identity.claims.get(name)
+def _text(value: object) -> str:
     return value if isinstance(value, str) else ""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from gateway.core.model import Auth, CookieRules, Credentials, Reason, RequestFacts
+from gateway.core.model import Auth, CookieRules, Credentials, Kept, Reason, RequestFacts
 from gateway.core.tokens import is_jwt, token_digest
 
 PARTS = 4
@@ -17,6 +17,7 @@ COOKIE_BYTES = 3900
 TOKEN_CHARS = 8 * 1024
 JOINED_CHARS = 16 * 1024
 _MAX_COPIES = 8
+_PUBLIC = Auth.PUBLIC  # looked up once: a member of an enumeration costs as much as a call
 _KEY = re.compile(r"[!-~]{1,4096}", re.ASCII)
 # What remembers sign-ins under way; their names end in a random id.
 _OF_OUR_PAGES = rb"(?:__Host-)?gateway-journey-[A-Za-z0-9_-]*"
@@ -25,14 +26,29 @@ _SCHEME_CHAR = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 def find(facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials | Reason:
     """What the request brought for a route of kind `auth`; public routes look at nothing."""
-    if auth is Auth.PUBLIC:
+    if auth is _PUBLIC:
         return Credentials()
-    known = facts.kept.found
+    kept = facts.kept
+    known = kept.found
     if known is not None and known[0] is auth and known[1] is cookies:
         return known[2]
-    found = _found(facts, auth, cookies)
-    facts.kept.found = (auth, cookies, found)
+    found = _found(facts, auth, cookies) if kept.outline is None else _with_bearer(kept.outline, facts, auth, cookies)
+    kept.found = (auth, cookies, found)
     return found
+
+
+def _with_bearer(outline: Kept, facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials | Reason:
+    """As `_found`, for headers of which all but the bearer token may have been looked through before."""
+    bearer, known = facts.kept.bearer, outline.found
+    if known is None or known[0] is not auth or known[1] is not cookies or len(bearer) > TOKEN_CHARS:
+        found = _found(facts, auth, cookies)
+        if isinstance(found, Credentials) and found.bearer == bearer:
+            outline.found = (auth, cookies, Credentials(None, found.sessions, found.refreshes))
+        return found
+    alike = known[2]
+    if isinstance(alike, Reason):
+        return alike
+    return Credentials(bearer, alike.sessions, alike.refreshes, (), b"" if alike.sessions else token_digest(bearer))
 
 
 def _found(facts: RequestFacts, auth: Auth, cookies: CookieRules) -> Credentials | Reason:

@@ -113,7 +113,7 @@ def gather(
         return target
     near = plain_address(peer)
     client, scheme = near, _scheme(authority, server.public_urls, tls)
-    if is_trusted(near, server):
+    if server.trusted_proxies and is_trusted(near, server):
         client = _forwarded_for(near, b",".join(named.get(b"x-forwarded-for", ())), server.trusted_proxies)
         scheme = _forwarded_scheme(named.get(b"x-forwarded-proto", ())) or scheme
     return RequestFacts(method, target, authority, host, scheme, near, client, block.headers, named, http10, block.kept)

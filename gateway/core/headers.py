@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
-from gateway.core.about import told_of
+from gateway.core.about import LISTS, told_of
 from gateway.core.credentials import ours, without_ours
 from gateway.core.model import (
     X_AUTH,
@@ -87,7 +87,7 @@ def is_ours(name: bytes) -> bool:
 
 @noun
 class Lines:
-    """Header lines as they go out, each with its end. Made by `of` and `and_one`, which let no line hold another."""
+    """Header lines as they go out, each with its end. Made by its methods alone, which let no line hold another."""
 
     text: bytes
 
@@ -98,6 +98,12 @@ class Lines:
         if text.count(b"\n") != len(lines) or text.count(b"\r") != len(lines) or b"\0" in text:
             raise ValueError("a line break inside a header of the forwarded request")
         return cls(text)
+
+    def and_more(self, text: bytes, count: int) -> "Lines":
+        """`count` more lines, each with its end; raises ValueError as `of`."""
+        if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text or text[-2:] != b"\r\n":
+            raise ValueError("a line break inside a header of the forwarded request")
+        return Lines(self.text + text)
 
     def and_one(self, name: str, value: str) -> "Lines":
         """One more line, in ASCII; raises ValueError as `of`, and for what no header can hold."""
@@ -112,7 +118,7 @@ class RequestWriter:
     def __init__(self, route: Route, cookies: CookieRules, project_id: str, *, is_traced: bool = False) -> None:
         """is_traced: the upstream is told of a trace of ours, so it is not told of any other."""
         self._route = route
-        self._names = route.upstream.identity_headers
+        self._told = Told(route.upstream.identity_headers)
         self._cookie_rules = cookies
         self._cookie_names = ours(cookies)
         self._project_id = project_id
@@ -135,7 +141,7 @@ class RequestWriter:
         if known is None or known[0] != about:
             if len(heads) >= _ROUTES_KEPT:
                 heads.clear()
-            known = heads[self] = about, Lines.of(self._all_but_its_own(facts, admit))
+            known = heads[self] = about, self._all_but_its_own(facts, admit)
         lines: Lines = known[1]
         lines = lines.and_one("X-Request-Id", request_id)
         for header, template in self._route.header_rules.set:
@@ -144,8 +150,28 @@ class RequestWriter:
                 lines = lines.and_one(header, text)
         return lines
 
-    def _all_but_its_own(self, facts: RequestFacts, admit: Admit) -> list[bytes]:
+    def _all_but_its_own(self, facts: RequestFacts, admit: Admit) -> Lines:
         """The lines that are the same for every request with these headers, from this client, by this caller."""
+        lines = self._around(facts, admit) or Lines.of(self._but_for_caller(facts, admit))
+        return lines if admit.identity is None else self._told.after(lines, admit.identity, admit)
+
+    def _around(self, facts: RequestFacts, admit: Admit) -> Lines | None:
+        """Those lines that say nothing of the caller, where they are the same with any other bearer token."""
+        kept = facts.kept
+        outline = kept.outline
+        # The bearer itself is left out, whichever it is. A key beside it is judged by the token, so it is judged anew.
+        if outline is None or kept.bearer != admit.token or self._forwards_token or b"x-api-key" in facts.named:
+            return None
+        where = (facts.client, facts.peer, facts.scheme)
+        known = outline.heads.get(self)
+        if known is None or known[0] != where:
+            if len(outline.heads) >= _ROUTES_KEPT:
+                outline.heads.clear()
+            known = outline.heads[self] = where, Lines.of(self._but_for_caller(facts, admit))
+        lines: Lines = known[1]
+        return lines
+
+    def _but_for_caller(self, facts: RequestFacts, admit: Admit) -> list[bytes]:
         route = self._route
         upstream = route.upstream
         host = facts.authority if upstream.keep_host and facts.authority else upstream.authority
@@ -165,10 +191,8 @@ class RequestWriter:
                 if kept or not value:
                     out.append(name + b": " + kept)
         out += forwarded_lines(facts, route.strip_prefix)
-        if admit.identity is not None:
-            out += identity_lines(admit.identity, admit, self._names)
-            if self._forwards_token:
-                self._forward_token(out, admit)
+        if self._forwards_token:
+            self._forward_token(out, admit)
         return out
 
     def _learn(self, lower: bytes) -> _Fate:
@@ -273,16 +297,39 @@ def spelt(text: str) -> str:
     )
 
 
-def identity_lines(identity: Identity, admit: Admit, names: IdentityHeaders = X_AUTH) -> list[bytes]:
-    """The lines that say who calls; what is empty is absent."""
-    told = told_of(identity, admit)
-    values = [told[noun] for noun, _ in names.names]
-    # All of it in one look, for there is hardly ever anything to spell.
-    if _PLAIN.fullmatch("".join(["".join(value) for value in values])) is None:
-        texts = [spelt(value) if isinstance(value, str) else ",".join(map(spelt, value)) for value in values]
-    else:
-        texts = [value if isinstance(value, str) else ",".join(value) for value in values]
-    return [f"{header}: {text}".encode("ascii") for (_, header), text in zip(names.names, texts, strict=True) if text]
+class Told:
+    """Writes the lines that say who calls; made once for a route. What is empty is absent."""
+
+    def __init__(self, names: IdentityHeaders = X_AUTH) -> None:
+        self._nouns = [about for about, _ in names.names]
+        self._headers = [header for _, header in names.names]
+        self._lists = [place for place, about in enumerate(self._nouns) if about in LISTS]
+        self._forms: dict[tuple[bool, ...], str] = {}  # by which of them are there
+
+    def after(self, lines: Lines, identity: Identity, admit: Admit) -> Lines:
+        """`lines` and those about `identity`."""
+        told = told_of(identity, admit)
+        texts: list[Any] = list(map(told.__getitem__, self._nouns))
+        commas = 0
+        for place in self._lists:
+            names = texts[place]
+            if names:
+                commas += len(names) - 1
+            texts[place] = ",".join(names)
+        # All of it in one look, for there is hardly ever anything to spell.
+        whole = "".join(texts)
+        if not (whole.isascii() and whole.isprintable() and "%" not in whole and whole.count(",") == commas):
+            values = map(told.__getitem__, self._nouns)
+            texts = [spelt(value) if isinstance(value, str) else ",".join(map(spelt, value)) for value in values]
+        there = tuple(map(bool, texts))
+        form = self._forms.get(there) or self._form(there)
+        text = (form % tuple(filter(None, texts))).encode("ascii")
+        return lines.and_more(text, sum(there)) if text else lines
+
+    def _form(self, there: tuple[bool, ...]) -> str:
+        headers = [header for header, is_there in zip(self._headers, there, strict=True) if is_there]
+        form = self._forms[there] = "".join([f"{header}: %s\r\n" for header in headers])
+        return form
 
 
 def _filled(template: Template, facts: RequestFacts, admit: Admit, request_id: str) -> str:
@@ -338,17 +385,18 @@ class ReplyWriter:
         """Header lines without line ends; framing and `Connection` are left to whoever writes the head."""
         out: list[bytes] = []
         nominated = _NOBODY_NOMINATED
-        for lower, _, value in reply:
-            if lower == b"connection" and value not in _USUAL_CONNECTION:
-                nominated |= nominated_by((value,))
         plain = self._plain
         for lower, name, value in reply:
-            if lower not in plain and not self._learn(lower):
-                shown = self._judged(lower, value, additions)
-                if shown is not None and lower not in nominated:
-                    out.append(name + b": " + shown)
-            elif not nominated or lower not in nominated:
+            if lower in plain or self._learn(lower):
                 out.append(name + b": " + value)
+            elif lower == b"connection":
+                nominated |= nominated_by((value,))
+            else:
+                shown = self._judged(lower, value, additions)
+                if shown is not None:
+                    out.append(name + b": " + shown)
+        if nominated:
+            out = [line for line in out if line.partition(b":")[0].lower() not in nominated]
         if additions.cookies:
             out.append(b"Cache-Control: no-store")
             out += [b"Set-Cookie: " + cookie for cookie in additions.cookies]

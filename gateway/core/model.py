@@ -85,19 +85,22 @@ class Kind(StrEnum):
 class Auth(StrEnum):
     """What a route asks for. A route that says nothing asks for a session."""
 
+    takes_keys: bool
+    takes_sessions: bool
+
+    def __new__(cls, word: str) -> Self:
+        member = str.__new__(cls, word)
+        member._value_ = word
+        # Plain attributes, for every request asks.
+        member.takes_keys = word in ("access_key", "any")
+        member.takes_sessions = word not in ("access_key", "public")
+        return member
+
     PUBLIC = "public"
     OPTIONAL = "optional"
     SESSION = "session"
     ACCESS_KEY = "access_key"
     ANY = "any"
-
-    @property
-    def takes_keys(self) -> bool:
-        return self is Auth.ACCESS_KEY or self is Auth.ANY
-
-    @property
-    def takes_sessions(self) -> bool:
-        return self is not Auth.ACCESS_KEY and self is not Auth.PUBLIC
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
@@ -129,11 +132,15 @@ class Kept:
     """What follows from a request's headers alone, kept for the next request with the very same headers.
 
     Filled by those who work it out (`credentials.find`, `headers.RequestWriter`), each under keys of its own.
+    outline: what follows from these headers whatever their bearer token is; bearer: that token. None and "" where
+    nothing is known of such headers.
     """
 
-    __slots__ = ("found", "heads")
+    __slots__ = ("bearer", "found", "heads", "outline")
 
-    def __init__(self) -> None:
+    def __init__(self, outline: "Kept | None" = None, bearer: str = "") -> None:
+        self.outline = outline
+        self.bearer = bearer
         self.found: tuple[Auth, CookieRules, Credentials | Reason] | None = None
         self.heads: dict[object, tuple[Any, ...]] = {}
 
@@ -182,7 +189,7 @@ class RequestFacts:
 # --- callers --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Grants:
     """Roles and permissions held in one place (the project, or one tenant), in the token's order."""
 

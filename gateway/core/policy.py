@@ -48,6 +48,8 @@ _ANONYMOUS = frozenset(
     }
 )
 _NOTHING = Grants()
+# Looked up once: a member of an enumeration costs as much as a call.
+_PUBLIC, _ACCESS_KEY = Auth.PUBLIC, Kind.ACCESS_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ def decide(facts: RequestFacts, match: Match, caller: Identity | Reason | None, 
         for finding in findings(facts, match, caller):
             if finding.missed is not None:
                 return Refuse(finding.missed, route, may_choose_tenant=_may_choose(route, caller))
-    elif route.auth is not Auth.PUBLIC and not _is_kind(caller, route):
+    elif route.auth is not _PUBLIC and not _is_kind(caller, route):
         return Refuse(Reason.WRONG_CREDENTIAL_KIND, route)
-    if route.auth is Auth.PUBLIC or not isinstance(caller, Identity):
+    if route.auth is _PUBLIC or not isinstance(caller, Identity):
         return Admit(match, None)
     tenant = wanted_tenant(facts, match, caller) if route.tenant_from is not None else None
     return Admit(match, caller, tenant or caller.selected_tenant, NOBODY, token)
@@ -121,7 +123,7 @@ def findings(facts: RequestFacts, match: Match, caller: Identity | Reason | None
 
 
 def _is_kind(caller: Identity, route: Route) -> bool:
-    return route.auth.takes_keys if caller.kind is Kind.ACCESS_KEY else route.auth.takes_sessions
+    return route.auth.takes_keys if caller.kind is _ACCESS_KEY else route.auth.takes_sessions
 
 
 def _anonymous(route: Route, caller: Reason | None) -> Finding:

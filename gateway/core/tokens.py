@@ -14,13 +14,13 @@ import json
 import math
 import re
 from binascii import a2b_base64
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
 from gateway.core.keyset import ALGORITHMS, MAX_KID_CHARS, KeySet, VerifyingKey, read_keys, unbase64url
-from gateway.core.model import Grants, Identity, Kind, Reason, RefreshToken, TokenRules
+from gateway.core.model import Grants, Identity, Kind, Reason, RefreshToken, TokenRules, noun
 
 __all__ = [
     "MAX_TOKEN_CHARS",
@@ -50,22 +50,24 @@ _ISSUER_URL = re.compile(r"https?://[^/?#@\\%\s\x00-\x1f\x7f]+(/[^?#\\%\s\x00-\x
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # They change what is signed or how it is read (RFC 7515 section 4.1.11, RFC 7797, RFC 7516); we honour none of them.
 _TEXTS = frozenset({str})
+# Looked up once: a member of an enumeration costs as much as a call.
+_ACCESS_KEY, _SESSION = Kind.ACCESS_KEY, Kind.SESSION
 _REFUSED_MEMBERS = frozenset({"crit", "b64", "zip"})
 
 
 # --- verification ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Signed:
     """What a key of ours has signed: claims as text, which nobody has judged yet. Made by `signed` alone.
 
     digest: as of `digest_of`. size: characters of the whole token.
     """
 
-    payload: bytes = field(repr=False)
     digest: bytes
     size: int
+    payload: bytes = field(repr=False)
 
 
 def session(token: str, keys: KeySet, rules: TokenRules) -> Identity | Reason:
@@ -97,7 +99,7 @@ def identity(found: Signed, rules: TokenRules) -> Identity | Reason:
     # What a client put into its own token at sign-in: no rule may ever see it.
     claims.pop("nsec", None)
     return Identity(
-        kind=Kind.ACCESS_KEY if subject.startswith("K") else Kind.SESSION,
+        kind=_ACCESS_KEY if subject.startswith("K") else _SESSION,
         subject=subject,
         issued_at_s=issued_at_s,
         not_before_s=not_before_s,
@@ -201,6 +203,8 @@ def _no_constant(word: str) -> float:
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant)
+# What `raw_decode` calls, and does no more than to say otherwise where nothing was found.
+_scanned: Callable[[str, int], tuple[Any, int]] = _STRICT.scan_once  # type: ignore[attr-defined]
 # Objects as pairs, for a dict would swallow repetitions; numbers as texts, for some are too long for Python.
 _GENEROUS = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str, strict=False)
 
@@ -208,7 +212,10 @@ _GENEROUS = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=
 def _json_object(raw: bytes) -> dict[str, Any]:
     """The one JSON object that `raw` is; raises ValueError or RecursionError for anything else."""
     text = raw.decode("utf-8").strip(" \t\r\n")
-    value, end = _STRICT.raw_decode(text)
+    try:
+        value, end = _scanned(text, 0)
+    except StopIteration:
+        raise ValueError("not JSON") from None
     if end != len(text) or not isinstance(value, dict):
         raise ValueError("not a JSON object, and nothing else")
     if "\\" in text:
@@ -239,9 +246,10 @@ def signed(token: str, keys: KeySet) -> Signed | Reason:
     if key is None:
         return Reason.TOKEN_UNKNOWN_KEY
     message = token[: len(header_text) + 1 + len(payload_text)].encode("ascii")
-    if algorithm != key.algorithm or not key.is_genuine(signature, message):
+    digest = hashlib.sha256(message).digest()
+    if algorithm != key.algorithm or not key.is_genuine(signature, message, digest):
         return Reason.TOKEN_BAD_SIGNATURE
-    return Signed(payload, hashlib.sha256(message).digest(), len(token))
+    return Signed(digest, len(token), payload)
 
 
 def _claims(found: Signed) -> dict[str, Any] | Reason:
@@ -325,18 +333,46 @@ def _are_strings(values: Iterable[object]) -> bool:
 
 def _names(value: object) -> tuple[str, ...]:
     # A bare text is not a list of one: "superadmin" would hold whatever is asked of it by substring elsewhere.
-    return tuple(value) if isinstance(value, list) and _are_strings(value) else ()
+    if not isinstance(value, list):
+        return ()
+    for name in value:
+        if type(name) is not str:
+            return ()
+    return tuple(value)
 
 
 def _grants(holder: Mapping[str, Any]) -> Grants:
     return Grants(_names(holder.get("roles")), _names(holder.get("permissions")))
 
 
-def _tenants(value: object) -> dict[str, Grants]:
+class _Tenants(Mapping[str, Grants]):
+    """Grants by tenant, read when somebody asks: few routes do, and some tokens list forty."""
+
+    __slots__ = ("_held", "_read")
+
+    def __init__(self, held: Mapping[str, object]) -> None:
+        self._held = held
+        self._read: dict[str, Grants] = {}
+
+    def __getitem__(self, tenant: str) -> Grants:
+        grants = self._read.get(tenant)
+        if grants is None:
+            held = self._held[tenant]
+            if not isinstance(held, dict):
+                raise KeyError(tenant)
+            grants = self._read[tenant] = _grants(held)
+        return grants
+
+    def __iter__(self) -> Iterator[str]:
+        return (tenant for tenant, held in self._held.items() if isinstance(held, dict))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _tenants(value: object) -> Mapping[str, Grants]:
     """Grants by tenant; a claim of another shape lists no tenant, which is not the same as not being there."""
-    if not isinstance(value, dict):
-        return {}
-    return {tenant: _grants(held) for tenant, held in value.items() if isinstance(held, dict)}
+    return _Tenants(value) if isinstance(value, dict) else {}
 
 
 def digest_of(token: str) -> bytes:

@@ -5,6 +5,7 @@ import httptools
 from gateway.core.facts import HeaderBlock, read_block
 from gateway.core.memory import Memory, Sightings
 from gateway.core.model import HeadLimits, Reason, noun
+from gateway.core.outline import Outline, around_token, outline_of
 
 _KEPT_BYTES = 8 * 1024 * 1024  # of header blocks in one generation, what follows from them included
 _ONCE = frozenset(b"content-type content-location content-range etag max-forwards server user-agent".split())
@@ -29,13 +30,15 @@ class Reader:
     """Reads a request that came whole, alone and without a body, through httptools; leaves everything else alone.
 
     Most callers send the same headers with every request, and ask for the same targets again. What the parser made of
-    either is remembered by their very bytes, so that it need not be asked again. One reader serves all connections.
+    either is remembered by their very bytes, so that it need not be asked again; of headers that come for the first
+    time, what they are around a bearer token. One reader serves all connections.
     """
 
     def __init__(self, limits: HeadLimits) -> None:
         self.limits = limits
         self._firsts: Memory[bytes, _Line] = Memory()
         self._rests: Memory[tuple[bytes, tuple[int, int]], tuple[HeaderBlock, bool]] = Memory(most_bytes=_KEPT_BYTES)
+        self._outlines: Memory[tuple[bytes, tuple[int, int]], tuple[Outline, bool]] = Memory(most=512)
         self._seen = Sightings()
         self._renew()
 
@@ -55,9 +58,32 @@ class Reader:
             known = self._rests.get((rest, version), now_s)
             if known is not None:
                 return Head(method, target, version, known[0], known[1])
-        return self._parsed(data, first, rest, line, now_s)
+        # Of headers that never come again nothing is kept: tokens never seen before cost enough.
+        is_again = self._seen.again(rest)
+        cut = None if is_again else around_token(data, len(first))
+        if cut is not None and line is not None:
+            like = self._outlines.get((cut[0], line[2]), now_s)
+            block = like[0].filled(cut[1]) if like is not None else None
+            if like is not None and block is not None:
+                return Head(line[0], line[1], line[2], block, like[1])
+        head = self._parsed(data, first, line, now_s)
+        if head is not None and not isinstance(head.block, Reason):
+            if is_again:
+                # It is there already where only the first line is new.
+                if self._rests.get((rest, head.version), now_s) is None:
+                    self._rests.keep((rest, head.version), (head.block, head.is_last), 3 * len(rest), now_s)
+            elif cut is not None and self._seen.again(cut[0]):
+                self._learn(cut, head.block, head, now_s)
+        return head
 
-    def _parsed(self, data: bytes, first: bytes, rest: bytes, line: _Line | None, now_s: float) -> Head | None:
+    def _learn(self, cut: tuple[bytes, bytes], block: HeaderBlock, head: Head, now_s: float) -> None:
+        """Keep the outline of headers that came with another token before."""
+        key = (cut[0], head.version)
+        outline = outline_of(block, cut[1], self.limits) if self._outlines.get(key, now_s) is None else None
+        if outline is not None:
+            self._outlines.keep(key, (outline, head.is_last), 6 * len(cut[0]), now_s)
+
+    def _parsed(self, data: bytes, first: bytes, line: _Line | None, now_s: float) -> Head | None:
         """line: what is known of `first`."""
         self._begun = self._ended = 0
         self._target = b""
@@ -86,9 +112,6 @@ class Reader:
                 return None  # aiohttp refuses such a request, and so it is refused however it came
             if line is None:
                 self._firsts.keep(first, (method, target, version), 2 * len(first), now_s)
-            # Of headers that never come again nothing is kept: tokens never seen before cost enough.
-            if self._seen.again(rest) and self._rests.get((rest, version), now_s) is None:
-                self._rests.keep((rest, version), (block, is_last), 3 * len(rest), now_s)
         if is_last:
             self._renew()
         return Head(method, target, version, block, is_last)

@@ -13,7 +13,7 @@ from gateway.core.headers import (
     ReplyAdditions,
     ReplyWriter,
     RequestWriter,
-    identity_lines,
+    Told,
     kept_private,
     spelt,
 )
@@ -178,6 +178,27 @@ def test_what_is_empty_is_absent_and_values_are_encoded() -> None:
     assert [line.split(":")[0] for line in empty if line.startswith("X-Auth-")] == ["X-Auth-Subject", "X-Auth-Method"]
 
 
+@pytest.mark.parametrize(
+    ("sent_as", "shown"),
+    [
+        ("a%b", "a%25b"),
+        ("a,b", "a%2Cb"),
+        ("a\tb", "a%09b"),
+        ("a\x7fb", "a%7Fb"),
+        ("a\r\nb", "a%0D%0Ab"),
+        ("é", "%C3%A9"),
+    ],
+    ids=["percent", "comma", "tab", "delete", "line break", "not ASCII"],
+)
+def test_t08_one_odd_character_anywhere_is_enough_to_be_encoded(sent_as: str, shown: str) -> None:
+    plain = replace(ADA, claims={}, project=Grants(("x", "y")), selected_tenant=None)
+    named_so = replace(plain, claims={"name": sent_as})
+    granted_so = replace(plain, project=Grants(("x", sent_as, "y")))
+
+    assert named(sent(admit=Admit(Match(ROUTE, {}), named_so)), "X-Auth-Name") == [shown]
+    assert named(sent(admit=Admit(Match(ROUTE, {}), granted_so)), "X-Auth-Roles") == [f"x,{shown},y"]
+
+
 def test_roles_are_those_of_the_tenant_decided_by() -> None:
     route = replace(ROUTE, tenant_from=ConstantTenant("acme"))
 
@@ -207,7 +228,7 @@ def test_remembered_lines_are_those_of_the_tenant_and_the_token_at_hand() -> Non
             anew = writer.lines(replace(asked, kept=Kept()), admit, "id1")
             assert writer.lines(asked, admit, "id1") == anew
             assert admit.identity is not None
-            assert all(line in anew.text for line in identity_lines(admit.identity, admit))
+            assert anew.text.endswith(Told().after(Lines(b""), admit.identity, admit).text + b"X-Request-Id: id1\r\n")
 
 
 def test_a_key_says_which_it_is() -> None:
@@ -368,7 +389,11 @@ def test_t08_no_line_holds_another(line: str) -> None:
     with pytest.raises(ValueError, match="control character"):
         Lines.of([b"Host: h"]).and_one(name, value)
 
+    with pytest.raises(ValueError, match="line break"):
+        Lines.of([b"Host: h"]).and_more(line.encode() + b"\r\n", 1)
+
     assert Lines.of([b"Host: h"]).and_one("X", "a").text == b"Host: h\r\nX: a\r\n"
+    assert Lines.of([b"Host: h"]).and_more(b"X: a\r\nY: b\r\n", 2).text == b"Host: h\r\nX: a\r\nY: b\r\n"
 
 
 # --- replies -------------------------------------------------------------------------------------------------------

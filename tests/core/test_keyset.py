@@ -1,6 +1,7 @@
 """Key sets: which keys may vouch for tokens, and why the others may not."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,53 @@ def test_an_rsa_key_verifies_with_its_own_algorithm_only(rsa_key: Rsa, algorithm
         if keys.keys["k"].is_genuine(signature(MESSAGE, rsa_key, other), MESSAGE.encode())
     ]
     assert accepted == [algorithm]
+
+
+def encoded(key: Rsa, digest_info: bytes, *, padding_bytes: bytes | None = None) -> bytes:
+    """A signature over whatever is given, padded as RFC 8017 section 9.2 says or otherwise."""
+    numbers, size = key.private_numbers(), key.key_size // 8
+    filled = padding_bytes if padding_bytes is not None else b"\xff" * (size - 3 - len(digest_info))
+    number = int.from_bytes(b"\x00\x01" + filled + b"\x00" + digest_info, "big")
+    return pow(number, numbers.d, numbers.public_numbers.n).to_bytes(size, "big")
+
+
+SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+
+
+@pytest.mark.parametrize("is_at_hand", [True, False], ids=["digest at hand", "no digest"])
+def test_t12_an_rs256_signature_has_one_encoding(rsa_key: Rsa, is_at_hand: bool) -> None:
+    keys = read_keys({"keys": [jwk(rsa_key, "k", alg="RS256")]}, 1)
+    message = MESSAGE.encode()
+    digest = hashlib.sha256(message).digest()
+    size = rsa_key.key_size // 8
+    right = encoded(rsa_key, SHA256_INFO + digest)
+    modulus = rsa_key.public_key().public_numbers().n
+    wrong = {
+        "another digest": encoded(rsa_key, SHA256_INFO + hashlib.sha256(b"x").digest()),
+        "no parameters": encoded(rsa_key, bytes.fromhex("302f300b0609608648016503040201" + "0420") + digest),
+        "a bare digest": encoded(rsa_key, digest),
+        "something behind": encoded(rsa_key, SHA256_INFO + digest + b"x"),
+        "something behind a short padding": encoded(
+            rsa_key, SHA256_INFO + digest + b"x" * (size - 62), padding_bytes=b"\xff" * 8
+        ),
+        "a padding that is none": encoded(rsa_key, SHA256_INFO + digest, padding_bytes=b"\x01" * (size - 54)),
+        "SHA-512": signature(MESSAGE, rsa_key, "RS512"),
+        "cut short": right[:-1],
+        "too long": right + b"\x00",
+        "a zero before it": b"\x00" + right,
+        "the modulus added": (int.from_bytes(right, "big") + modulus).to_bytes(size + 1, "big"),
+        "nothing": b"",
+        "zeros": bytes(size),
+        "ones": b"\xff" * size,
+        "one": (1).to_bytes(size, "big"),
+    }
+
+    assert keys is not None
+    is_genuine = keys.keys["k"].is_genuine
+    at_hand = (digest,) if is_at_hand else ()
+    assert is_genuine(right, message, *at_hand)
+    assert [name for name, sent in wrong.items() if is_genuine(sent, message, *at_hand)] == []
+    assert not is_genuine(right, b"x", *((hashlib.sha256(b"x").digest(),) if is_at_hand else ()))
 
 
 @pytest.mark.parametrize("salt_bytes", [0, 20, 64])

@@ -706,7 +706,13 @@ def test_roles_and_permissions_are_kept_apart(mint: Mint, keys: KeySet) -> None:
 def test_tenants_are_those_listed_as_objects(
     mint: Mint, keys: KeySet, value: object, tenants: dict[str, Grants] | None
 ) -> None:
-    assert identity_of(session(mint(ada(tenants=value)), keys, RULES)).tenants == tenants
+    found = identity_of(session(mint(ada(tenants=value)), keys, RULES)).tenants
+
+    assert found == tenants
+    if found is not None and tenants is not None:
+        asked = list(value) if isinstance(value, dict) else ["acme"]
+        assert [found.get(tenant) for tenant in asked] == [tenants.get(tenant) for tenant in asked]
+        assert len(found) == len(tenants)
 
 
 @pytest.mark.parametrize(
