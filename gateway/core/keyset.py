@@ -180,6 +180,7 @@ def _rsa_check(entry: Mapping[str, Any], algorithm: str) -> Check:
     if not 2**16 < exponent < 2**64 or exponent % 2 == 0 or modulus % 2 == 0:
         raise _Unfit("the RSA modulus or exponent is out of range")
     key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    size = (modulus.bit_length() + 7) // 8
     # Made once, not for each token.
     digest = _RSA_HASHES[algorithm]
     scheme: padding.AsymmetricPadding = padding.PKCS1v15()
@@ -195,7 +196,10 @@ def _rsa_check(entry: Mapping[str, Any], algorithm: str) -> Check:
         return True
 
     def is_genuine_rs256(signature: bytes, message: bytes, sha256: bytes = b"") -> bool:
-        # What was signed is compared whole, as RFC 8017 section 8.2.2 has it: the same answer for a tenth less.
+        # What was signed is compared whole, as RFC 8017 section 8.2.2 has it: the same answer for a tenth less. The
+        # length comes first there, too: without its leading zeros the same number would be a second spelling.
+        if len(signature) != size:
+            return False
         try:
             return key.recover_data_from_signature(signature, scheme, None) == _SHA256_INFO + (
                 sha256 or sha256_of(message).digest()

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -38,6 +39,16 @@ def uint(number: int) -> str:
 
 
 # --- what is taken --------------------------------------------------------------------------------------------------
+
+
+def test_t12_an_rs256_signature_is_not_spelled_without_its_leading_zero(rsa_key: Rsa) -> None:
+    keys = read_keys({"keys": [jwk(rsa_key, "k", alg="RS256")]}, 1)
+    assert keys is not None
+    texts = (f"message {number}" for number in count())
+    text, right = next((one, found) for one in texts if (found := signature(one, rsa_key, "RS256"))[0] == 0)
+
+    assert keys.keys["k"].is_genuine(right, text.encode())
+    assert not keys.keys["k"].is_genuine(right[1:], text.encode())
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])

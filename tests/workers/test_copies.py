@@ -7,9 +7,12 @@ import signal
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 
-from tests.conftest import WORKER_KEY, Reply, cookie_header, reason_of, set_cookies
+import aiohttp
+import pytest
+
+from tests.conftest import OK, WORKER_KEY, Reply, cookie_header, reason_of, set_cookies
 from tests.workers.conftest import Fleet, OpenFleet, running_worker
-from tests.workers.test_promises import ADA, BOB, bearer, statuses
+from tests.workers.test_promises import ADA, BOB, bearer, echo, statuses
 
 
 async def until(fleet: Fleet, is_so: Callable[[list[Reply]], bool], headers: dict[str, str], path: str = "/x") -> None:
@@ -70,6 +73,21 @@ async def test_t14_a_key_that_is_refused_once_is_refused_by_all_from_memory(flee
         assert fleet.emulator.count("exchange") == asked
 
 
+async def test_t24_streams_of_a_refused_access_key_end_on_all_workers(fleet_of: OpenFleet) -> None:
+    async with fleet_of(top="access_keys: {remember: 1s, max_stale: 1s}") as fleet:
+        fleet.upstream.reply = echo
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            where = str(fleet.url) + "/jobs/ws"
+            sockets = [await http.ws_connect(where, headers=bearer(WORKER_KEY), autoclose=False) for _ in range(10)]
+            fleet.upstream.reply = OK
+            fleet.emulator.fault("exchange", status=401, times=None)
+            await until(fleet, lambda replies: statuses(replies) == {401}, bearer(WORKER_KEY), "/jobs/x")
+            async with asyncio.timeout(5):
+                ends = {(await socket.receive()).data for socket in sockets}
+
+        assert ends == {1008}
+
+
 async def test_a_remembered_key_serves_while_there_is_no_keeper_and_not_for_ever(fleet_of: OpenFleet) -> None:
     async with fleet_of(top="access_keys: {remember: 1s, max_stale: 3s}") as fleet:
         assert statuses(await fleet.many(8, "/jobs/x", headers=bearer(WORKER_KEY))) == {200}
@@ -98,10 +116,11 @@ async def test_t15_a_session_begun_after_a_sign_out_everywhere_counts_on_all_wor
         assert statuses(await fleet.many(12, headers=cookie_header(old))) == {401}
 
 
-async def test_t15_a_sign_out_is_answered_when_every_worker_has_heard_of_it(fleet_of: OpenFleet) -> None:
+@pytest.mark.parametrize("name", ["DS", "DSR"])
+async def test_t15_a_sign_out_is_answered_when_every_worker_has_heard_of_it(fleet_of: OpenFleet, name: str) -> None:
     """One worker is held still, and the other gets the sign-out: it waits, though not for ever."""
     async with fleet_of() as fleet:
-        cookies = cookie_header(fleet.cookies(ADA))
+        cookies = cookie_header({name: fleet.cookies(ADA)[name]})
         line = f"Host: h\r\nCookie: {cookies['Cookie']}\r\n"
         os.kill(fleet.pids["worker 2"], signal.SIGSTOP)
         try:

@@ -61,6 +61,14 @@ async def test_t15_no_renewal_of_what_was_signed_out_whoever_asks(house: House, 
     assert house.emulator.count("refresh") == house.emulator.count("tenant_select") == 0
 
 
+async def test_no_renewal_of_what_has_run_out(house: House, questions: Questions) -> None:
+    raw = house.cookies(ADA)["DSR"]
+    house.put_forward(40 * 86_400)
+
+    assert await questions.answer("renew", {"raw": raw, "margin_s": 0.0}) is Reason.TOKEN_EXPIRED
+    assert house.emulator.count("refresh") == 0
+
+
 async def test_nothing_but_our_own_readers_reads_an_answer(house: House, questions: Questions) -> None:
     asked: dict[str, object] = {
         "operation": "password_policy",
