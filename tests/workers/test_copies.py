@@ -18,7 +18,7 @@ from tests.workers.test_promises import ADA, BOB, bearer, echo, statuses
 async def until(fleet: Fleet, is_so: Callable[[list[Reply]], bool], headers: dict[str, str], path: str = "/x") -> None:
     """Ask until all workers answer so."""
     async with asyncio.timeout(8):
-        while not is_so(await fleet.many(8, path, headers=headers)):
+        while not is_so(await fleet.many(20, path, headers=headers)):
             await asyncio.sleep(0.05)
 
 
