@@ -203,13 +203,12 @@ class Parent:
             pid = os.fork()
             if not pid:
                 self._be(post, ours, theirs)
-        except OSError as err:
+        except (OSError, ConfigError) as err:
             for one in (ours, theirs):
                 if one is not None:
                     one.close()
             post.due_s = time.monotonic() + self._plan.pace.longest_s
-            why = err.strerror or type(err).__name__
-            log.error("no process can be started; it is tried again", started=post.name, cause=why)
+            log.error("no process can be started; it is tried again", started=post.name, cause=str(err))
             return
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
