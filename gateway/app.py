@@ -196,6 +196,8 @@ class Gateway:
         for upstream in before.upstreams:
             self.metrics.forget_upstream(upstream.name)
         self._serve_upstreams()
+        if self.certificate is not None:
+            self.certificate.look()  # whoever has it renewed need not wait
         if not had_keys:
             self._watch_assertion_keys()
         if self.holding is not None:

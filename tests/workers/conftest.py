@@ -199,12 +199,20 @@ async def open_fleet(
             listening.close()
 
 
-def text_of(base_url: str, port: int, routes: str = ROUTES, top: str = "", upstream: str = "", server: str = "") -> str:
+def text_of(
+    base_url: str,
+    port: int,
+    routes: str = ROUTES,
+    top: str = "",
+    upstream: str = "",
+    server: str = "",
+    public_url: str = "http://app.example.com",
+) -> str:
     return f"""
 version: 1
 descope: {{project_id: {PROJECT}, base_url: "{base_url}"}}
 server:
-  public_urls: ["http://app.example.com"]
+  public_urls: ["{public_url}"]
   cookies: {{secure: false}}
 {server}
 upstreams: {{legacy: {{url: "http://{LOOPBACK}:{port}"{upstream}}}}}

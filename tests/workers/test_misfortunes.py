@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 
 from gateway.core.errors import ConfigError
 from gateway.workers.plan import Meeting
+from tests.authority import authority
 from tests.conftest import LOOPBACK, Seen, cookie_header
+from tests.test_listener_tls import NAME, serial, serial_of
 from tests.workers.conftest import Fleet, OpenFleet
 from tests.workers.test_copies import key_id
 from tests.workers.test_processes import CLOSED, OPEN, is_alive
@@ -166,6 +169,47 @@ async def test_after_the_delay_new_connections_are_refused_and_do_not_hang(
 
         assert statuses(await asking) == {200}
         assert await fleet.ended() == 0
+
+
+async def serials(fleet: Fleet, context: ssl.SSLContext) -> set[int]:
+    """Of the certificates that are shown on many connections."""
+    found = set()
+    for _ in range(12):
+        _, writer = await asyncio.open_connection(LOOPBACK, fleet.url.port, ssl=context, server_hostname=NAME)
+        found.add(serial(writer))
+        writer.close()
+    return found
+
+
+async def test_a_renewed_certificate_is_shown_by_all_workers(fleet_of: OpenFleet, tmp_path: Path) -> None:
+    signer = authority(tmp_path, "ca")
+    cert, key = signer.issue(tmp_path, NAME)
+    tls = f"  tls: {{cert: {cert}, key: {key}}}"
+    async with fleet_of(server=tls, public_url=f"https://{NAME}") as fleet:
+        context = ssl.create_default_context(cafile=str(signer.file))
+        assert await serials(fleet, context) == {serial_of(cert)}
+        (tmp_path / "new").mkdir()
+        for new, old in zip(signer.issue(tmp_path / "new", NAME), (cert, key), strict=True):
+            new.replace(old)
+        fleet.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(15):
+            while await serials(fleet, context) != {serial_of(cert)}:
+                await asyncio.sleep(0.1)
+
+
+async def test_a_certificate_that_does_not_fit_its_key_is_told_once_and_nothing_serves(
+    fleet_of: OpenFleet, tmp_path: Path
+) -> None:
+    signer = authority(tmp_path, "ca")
+    cert, _ = signer.issue(tmp_path, NAME)
+    (tmp_path / "other").mkdir()
+    _, other = signer.issue(tmp_path / "other", NAME)
+    tls = f"  tls: {{cert: {cert}, key: {other}}}"
+    async with fleet_of(server=tls, public_url=f"https://{NAME}", is_ready=False) as fleet:
+        assert await fleet.ended() == 1
+        said = fleet.log_file.read_text()
+        assert said.count("server.tls") == 1
+        assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("name", ["worker 1", "keeper"])
