@@ -15,7 +15,7 @@ import click
 from gateway import __version__
 from gateway.cli_local import demo, emulator
 from gateway.core.errors import ConfigError
-from gateway.process import LOOPBACK, Signals, check_free, loaded, run, started
+from gateway.process import LOOPBACK, Signals, check_free, import_to_serve, loaded, run, started
 from gateway.settings import DEFAULT_ADMIN, DEFAULT_LISTEN, Listen, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def serve(config: str | None, listen: str | None, admin: str | None, status: str
     settings = _settings({"config": config, "listen": listen, "admin": admin, "status": status, "workers": workers})
     if settings.config is None:
         raise click.UsageError("no route file was named; give one with --config FILE or GATEWAY_CONFIG")
+    import_to_serve()
     if settings.workers > 1:
         sys.exit(_supervise(settings.config, settings))
     compiled = loaded(settings.config, os.environ)

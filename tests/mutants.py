@@ -5186,7 +5186,7 @@ def main() -> int:
     for library in LIBRARIES:
         importlib.import_module(library)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        trees = [copied(Path(folder) / str(number)) for number in range(os.cpu_count() or 1)]
+        trees = [copied(Path(folder) / str(number)) for number in range((os.cpu_count() or 1) + 1)]
         if not passes(mutants, trees):
             print("mend the tests first")
             return 1

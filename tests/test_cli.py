@@ -99,6 +99,17 @@ def test_help_loads_nothing_that_takes_long() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_serving_loads_nothing_that_draws_in_colours_and_leaves_it_to_others() -> None:
+    code = (
+        "import sys; from gateway.process import import_to_serve; import_to_serve();"
+        " print(sorted({'rich', 'pygments', 'gateway.app'} & set(sys.modules))); import gateway.reports"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "['gateway.app']"
+
+
 def test_the_version_is_told() -> None:
     assert gateway("--version").stdout.startswith("gateway 0.")
 
