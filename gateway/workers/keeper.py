@@ -43,6 +43,7 @@ _PREPARED_WITHIN_S = 30.0
 _GATHERED_WITHIN_S = 2.0
 _LOOK_EVERY_S = 5.0
 _LOOK_SHARE = 200.0
+_LOOK_AT_LEAST_EVERY_S = 60.0
 _MISSED = 3
 _TOLD_EVERY_S = 0.1
 _READY = "ready"
@@ -344,7 +345,7 @@ class Keeper:
         took_s = 0.0
         while True:
             # With thousands of routes there is much to tell, and it must not keep the workers from their requests.
-            await asyncio.sleep(max(_LOOK_EVERY_S, _LOOK_SHARE * took_s))
+            await asyncio.sleep(min(max(_LOOK_EVERY_S, _LOOK_SHARE * took_s), _LOOK_AT_LEAST_EVERY_S))
             began_s = self._clock.mono_s()
             await self.look()
             took_s = self._clock.mono_s() - began_s

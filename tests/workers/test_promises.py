@@ -1,8 +1,10 @@
 """What a gateway promises holds with one worker and with two: programs of their own, asked on many connections."""
 
 import asyncio
+import json
 from base64 import b64encode
 from hashlib import sha1
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -192,3 +194,34 @@ async def test_the_admin_listener_tells_of_all_workers(fleet_of: OpenFleet, one_
         assert await fleet.metric("gateway_workers") == one_or_two
         assert all(reply.headers["X-Request-Id"] in decided for reply in refused)
         assert "no_credentials" in one
+
+
+async def test_audit_records_name_the_request_whichever_process_writes_them(
+    fleet_of: OpenFleet, one_or_two: int, tmp_path: Path
+) -> None:
+    audit = tmp_path / "audit.jsonl"
+    async with fleet_of(one_or_two, top=f"audit: {{file: {audit}}}") as fleet:
+        renewed = await fleet.get("/x", headers=cookie_header(fleet.cookies(ADA, expired=True)))
+        exchanged = await fleet.get("/jobs/x", headers=bearer(WORKER_KEY))
+        refused = await fleet.get("/x")
+    records = {record["event"]: record for record in map(json.loads, audit.read_text().splitlines())}
+    of = {event: records[event]["request_id"] for event in ("renewal", "key_exchange", "refusal")}
+
+    assert of == {
+        "renewal": renewed.headers["X-Request-Id"],
+        "key_exchange": exchanged.headers["X-Request-Id"],
+        "refusal": refused.headers["X-Request-Id"],
+    }
+    assert (records["renewal"]["route"], records["renewal"]["client"]) == ("rest", "127.0.0.1")
+
+
+async def test_every_log_line_is_whole_and_names_its_process_where_there_are_several(
+    fleet_of: OpenFleet, one_or_two: int
+) -> None:
+    async with fleet_of(one_or_two) as fleet:
+        await fleet.many(60, "/public/x")
+    lines = [json.loads(line) for line in fleet.log_file.read_text().splitlines()]
+
+    assert sum(line["event"] == "request" for line in lines) == 60
+    names = {line.get("process") for line in lines if line["event"] in ("serving", "stopped")}
+    assert names == ({None} if one_or_two == 1 else {"keeper", "worker 1", "worker 2"})
