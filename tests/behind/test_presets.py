@@ -322,7 +322,7 @@ async def test_a_service_with_the_sdk_verifies_the_token_that_is_forwarded(
         async with built(routes=ROUTES, top=upstream) as house:
             # Made in a thread: the SDK asks for keys, and who answers is this loop.
             applications.append(
-                await asyncio.to_thread(flask_site, house.gateway.idp.base_url, house.emulator.project_id)
+                await asyncio.to_thread(flask_site, house.gateway.config.base_url, house.emulator.project_id)
             )
             ada = house.emulator.directory.person_by_login("ada@example.com")
             assert ada is not None
