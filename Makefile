@@ -56,8 +56,8 @@ fix: $(VENV)/.dev  ## mend what formatter and linter can mend
 	$(BIN)/ruff format .
 
 .PHONY: mutants
-mutants: $(VENV)/.dev  ## disable each check of the core in turn; every time a test must fail
-	$(BIN)/python tests/mutants.py
+mutants: $(VENV)/.dev  ## disable each check in turn; every time a test must fail; MUTANTS="--only tokens" for some
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 .PHONY: bench
 bench: $(VENV)/.runtime  ## compare with other gateways, a quarter of an hour; BENCH="--quick" or "--only a,c" for less

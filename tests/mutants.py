@@ -1,7 +1,7 @@
 """Disables each check of the core in turn, and the promises of the shell; every time a test must fail.
 
-Usage: `.venv/bin/python tests/mutants.py [--only WORDS] [--list]`. A mutant is a name in words, the text of ours that
-it takes out, which must stand exactly once in its file, and what it puts there. Each is applied to a copy of the tree
+Usage: `.venv/bin/python tests/mutants.py [--only WORDS] [--within SECONDS] [--list]`. A mutant is a name in words, the
+text of ours that it takes out, which must stand exactly once in its file, and what it puts there. Each is applied to a copy of the tree
 and the tests that know the check run there; a test has to fail, a crash while importing or collecting is not enough.
 A new check belongs in the table with the test that guards it. Long because the table is.
 
@@ -17,6 +17,7 @@ import argparse
 import compileall
 import importlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -5063,11 +5064,18 @@ def copied(to: Path) -> Path:
     return to
 
 
-def run_all(jobs: Sequence[Job], trees: Sequence[Path]) -> Iterator[Ended]:
-    """Run each job in a process and a tree of its own, as many at once as there are trees, and tell as they end."""
+def run_all(jobs: Sequence[Job], trees: Sequence[Path], until_s: float = float("inf")) -> Iterator[Ended]:
+    """Run each job in a process and a tree of its own, as many at once as there are trees, and tell as they end.
+
+    until_s: when to begin no more of them, by the monotonic clock.
+    """
     waiting, free = list(reversed(jobs)), list(trees)
     running: dict[int, _Running] = {}
     while waiting or running:
+        if time.monotonic() >= until_s:
+            waiting.clear()
+            if not running:
+                return
         while waiting and free:
             job, tree = waiting.pop(), free.pop()
             started = _started(job, tree)
@@ -5146,12 +5154,13 @@ def passes(mutants: Sequence[Mutant], trees: Sequence[Path]) -> bool:
     return well
 
 
-def survivors(mutants: Sequence[Mutant], trees: Sequence[Path]) -> list[Mutant]:
-    """Those that no test noticed; tells of each mutant as it goes."""
-    left = []
-    for ended in run_all([Job(mutant, mutant.tests) for mutant in mutants], trees):
+def survivors(mutants: Sequence[Mutant], trees: Sequence[Path], until_s: float) -> tuple[list[Mutant], int]:
+    """Those that no test noticed, and how many were tried; tells of each mutant as it goes."""
+    left, tried = [], 0
+    for ended in run_all([Job(mutant, mutant.tests) for mutant in mutants], trees, until_s):
         mutant = ended.job.mutant
         assert mutant is not None
+        tried += 1
         if ended.killer:
             print(f"killed    {mutant.title}  <- {ended.killer}", flush=True)
         else:
@@ -5160,7 +5169,7 @@ def survivors(mutants: Sequence[Mutant], trees: Sequence[Path]) -> list[Mutant]:
             print(f"SURVIVED  {mutant.title}: {said}", flush=True)
             if ended.code != ALL_WELL:
                 print(_end_of(ended.output), flush=True)
-    return left
+    return left, tried
 
 
 def _end_of(output: str) -> str:
@@ -5172,6 +5181,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Disable each check in turn; a test must fail every time.")
     parser.add_argument("--only", default="", metavar="WORDS", help="only mutants whose file or name has these words")
     parser.add_argument("--list", action="store_true", help="name the mutants and their tests, and run none")
+    parser.add_argument(
+        "--within", type=float, metavar="SECONDS", help="as many as that allows, others each time; for slow machines"
+    )
     asked = parser.parse_args()
     mutants = [mutant for mutant in (*table(CORE), *table(SHELL)) if asked.only in mutant.title]
     if asked.list:
@@ -5182,7 +5194,10 @@ def main() -> int:
     if problems or not mutants:
         print("\n".join(problems) or f"no mutant has {asked.only!r} in its name")
         return 1
-    began_s = time.monotonic()
+    began_s, until_s = time.monotonic(), float("inf")
+    if asked.within is not None:
+        until_s = began_s + asked.within
+        random.shuffle(mutants)  # so that in time all have their turn
     for library in LIBRARIES:
         importlib.import_module(library)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -5190,9 +5205,9 @@ def main() -> int:
         if not passes(mutants, trees):
             print("mend the tests first")
             return 1
-        left = survivors(mutants, trees)
+        left, tried = survivors(mutants, trees, until_s)
     took_s = time.monotonic() - began_s
-    print(f"{len(mutants)} mutants, {len(mutants) - len(left)} killed, {len(left)} survived, in {took_s:.0f} s")
+    print(f"{tried} of {len(mutants)} mutants, {tried - len(left)} killed, {len(left)} survived, in {took_s:.0f} s")
     for mutant in left:
         print(f"  {mutant.title}")
     return 1 if left else 0

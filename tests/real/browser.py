@@ -1,7 +1,9 @@
 """A real browser at a real front door: what the tests with Chromium share."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -87,9 +89,12 @@ class Visits:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """One below those that the system gives to whoever connects to something, so that nobody takes it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 @asynccontextmanager
