@@ -1,9 +1,9 @@
 """Disables each check of the core in turn, and the promises of the shell; every time a test must fail.
 
 Usage: `.venv/bin/python tests/mutants.py [--only WORDS] [--within SECONDS] [--list]`. A mutant is a name in words, the
-text of ours that it takes out, which must stand exactly once in its file, and what it puts there. Each is applied to a copy of the tree
-and the tests that know the check run there; a test has to fail, a crash while importing or collecting is not enough.
-A new check belongs in the table with the test that guards it. Long because the table is.
+text of ours that it takes out, which must stand exactly once in its file, and what it puts there. Each is applied to a
+copy of the tree and the tests that know the check run there; a test has to fail, a crash while importing or collecting
+is not enough. A new check belongs in the table with the test that guards it. Long because the table is.
 
 How the table is written: `##` names a file below `gateway/`, `@` the tests from there on (for the core those of the
 same name, where nothing else is said). Then mutants with a blank line between: a name, the lines taken out behind `- `
