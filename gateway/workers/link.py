@@ -28,11 +28,12 @@ class KeeperLink:
         answer: Callable[[str, dict[str, Any]], Awaitable[object]],
         hear: Callable[[Change], None],
     ) -> None:
-        """path: of the keeper's socket. answer, hear: as for `Channel`."""
+        """path: of the keeper's socket. answer, hear: as for `Channel`; nothing that `hear` tells goes out."""
         self._path = path
         self._tasks = tasks
         self._answer = answer
-        self._hear = hear
+        self._take_up = hear
+        self._is_hearing = False
         self._channel: Channel | None = None
         self._untold: deque[Change] = deque(maxlen=_MOST_UNTOLD)
 
@@ -41,7 +42,17 @@ class KeeperLink:
             raise ChannelClosed
         return await self._channel.ask(question, **members)
 
+    def hear(self, change: Change) -> None:
+        """Take up what the keeper tells; it need not be told the same again."""
+        self._is_hearing = True
+        try:
+            self._take_up(change)
+        finally:
+            self._is_hearing = False
+
     def tell(self, change: Change) -> None:
+        if self._is_hearing:
+            return
         if self._channel is not None:
             self._channel.tell(change)
         else:
@@ -73,7 +84,7 @@ class KeeperLink:
         while True:
             with suppress(OSError):
                 _, channel = await loop.create_unix_connection(
-                    lambda: Channel(self._tasks, self._answer, self._hear), self._path
+                    lambda: Channel(self._tasks, self._answer, self.hear), self._path
                 )
                 return channel
             await asyncio.sleep(_AGAIN_S)

@@ -102,7 +102,7 @@ class Worker:
             await self._prepare(greeting["text"])
             self._commit()
         for change in greeting["changes"]:
-            self._copies.hear(change)
+            self._link.hear(change)
         channel.tell([STANDING, self.gateway.standing()])
         self._greeted.set()
 
