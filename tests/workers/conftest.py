@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from gateway.emulator import Emulator, load_seed, serve
-from tests.conftest import LOOPBACK, PROJECT, ROOT, ROUTES, Recorder, Reply
+from tests.conftest import LOOPBACK, OK, PROJECT, ROOT, ROUTES, Recorder, Reply, Seen
 
 EXPIRED_S = 700.0
 PACED = """
@@ -63,6 +63,18 @@ class Fleet:
     async def many(self, count: int, path: str = "/x", **kwargs: Any) -> list[Reply]:
         """The same request on `count` connections at once."""
         return await asyncio.gather(*(self.get(path, **kwargs) for _ in range(count)))
+
+    def hold_back(self) -> asyncio.Event:
+        """The service answers nobody until this is set."""
+        let = asyncio.Event()
+
+        async def slow(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            await let.wait()
+            writer.write(OK)
+            return True
+
+        self.upstream.reply = slow
+        return let
 
     def cookies(self, login_id: str, *, expired: bool = False) -> dict[str, str]:
         """A session of somebody; expired: one whose session token ran out long ago, and whose refresh token did not."""

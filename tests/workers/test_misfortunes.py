@@ -16,7 +16,7 @@ import pytest
 from gateway.core.errors import ConfigError
 from gateway.workers.plan import Meeting
 from tests.authority import authority
-from tests.conftest import LOOPBACK, Seen, cookie_header
+from tests.conftest import LOOPBACK, cookie_header
 from tests.test_listener_tls import NAME, serial, serial_of
 from tests.workers.conftest import Fleet, OpenFleet
 from tests.workers.test_copies import key_id
@@ -145,14 +145,7 @@ async def test_after_the_delay_new_connections_are_refused_and_do_not_hang(
     fleet_of: OpenFleet, one_or_two: int
 ) -> None:
     async with fleet_of(one_or_two, top="shutdown: {grace: 5s}") as fleet:
-        let = asyncio.Event()
-
-        async def slow(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-            await let.wait()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            return True
-
-        fleet.upstream.reply = slow
+        let = fleet.hold_back()
         asking = asyncio.ensure_future(fleet.many(10, "/public/x"))
         while len(fleet.upstream.seen) < 10:
             await asyncio.sleep(0.01)
@@ -251,14 +244,7 @@ async def test_a_route_file_that_changes_while_the_gateway_starts_is_taken_up(fl
 
 async def test_without_their_parent_the_others_idle_until_all_is_finished(fleet_of: OpenFleet) -> None:
     async with fleet_of(top="shutdown: {grace: 3s}") as fleet:
-        let = asyncio.Event()
-
-        async def slow(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-            await let.wait()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            return True
-
-        fleet.upstream.reply = slow
+        let = fleet.hold_back()
         asking = asyncio.ensure_future(fleet.many(10, "/public/x"))
         while len(fleet.upstream.seen) < 10:
             await asyncio.sleep(0.01)

@@ -215,14 +215,7 @@ async def test_a_stream_goes_on_while_the_keeper_is_replaced_and_ends_with_a_lat
 
 async def test_without_their_parent_the_others_finish_what_runs_and_end(fleet_of: OpenFleet) -> None:
     async with fleet_of() as fleet:
-        let = asyncio.Event()
-
-        async def slow(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-            await let.wait()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            return True
-
-        fleet.upstream.reply = slow
+        let = fleet.hold_back()
         pids = list(fleet.pids.values())
         asking = asyncio.ensure_future(fleet.many(6, "/public/x"))
         while len(fleet.upstream.seen) < 6:
