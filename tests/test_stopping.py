@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from tests.asking import asking_on
 from tests.conftest import LOOPBACK, OpenHouse, Seen
 from tests.wire.test_exchanges import UPGRADE, echo_socket
 
@@ -93,40 +94,13 @@ async def test_a_request_that_hangs_is_ended_with_the_grace(built: OpenHouse) ->
 async def test_a_stop_under_load_cuts_nothing_off_and_refuses_nothing_before_the_delay_is_over(
     built: OpenHouse,
 ) -> None:
-    async with built(top="shutdown: {delay: 1s, grace: 5s}") as house:
-        get = b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n"
-        answered, faults = 0, list[str]()
+    async with built(top="shutdown: {delay: 2s, grace: 5s}") as house:
+        port = house.url.port or 0
+        async with asking_on(port, 200) as asking:
+            stopping = asyncio.ensure_future(house.gateway.stop())
+            await asyncio.sleep(0)
+            asking.join(port)
+            await stopping
 
-        async def ask_on() -> None:
-            """Ask again and again on one connection until a reply says that it is the last."""
-            nonlocal answered
-            reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
-            is_last = False
-            while not is_last:
-                writer.write(get)
-                try:
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    await reader.readexactly(2)
-                except (asyncio.IncompleteReadError, ConnectionError) as err:
-                    faults.append(type(err).__name__)
-                    break
-                is_last = b"\r\nConnection: close\r\n" in head
-                answered += 1
-                await asyncio.sleep(0.02)  # or whoever comes late waits its turn for longer than the delay
-            writer.close()
-
-        asking = [asyncio.ensure_future(ask_on()) for _ in range(200)]
-        while answered < 200:
-            await asyncio.sleep(0.01)
-        stopping = asyncio.ensure_future(house.gateway.stop())
-        await asyncio.sleep(0)
-        late_reader, late_writer = await asyncio.open_connection(LOOPBACK, house.url.port)
-        late_writer.write(get)
-        late = await late_reader.readuntil(b"ok")
-        late_writer.close()
-        await stopping
-        await asyncio.gather(*asking)
-
-        assert faults == []
-        assert answered > 400
-        assert late.startswith(b"HTTP/1.1 200 ")
+        assert asking.faults == []
+        assert set(asking.answers) == {b"200"}
