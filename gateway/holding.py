@@ -8,9 +8,10 @@ from gateway.changes import Tell
 from gateway.clock import Clock
 from gateway.idp import IdentityProvider
 from gateway.keyring import DescopeKeys, Keyring
+from gateway.remembered import SessionRules
 from gateway.rests import Rests
 from gateway.routefile import Config
-from gateway.state import LocalState, SessionRules
+from gateway.state import LocalState
 from gateway.tasks import Tasks
 from gateway.telemetry import Metrics, log
 

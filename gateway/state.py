@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from gateway import changes
@@ -13,24 +13,20 @@ from gateway.changes import Tell
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import (
-    AccessKeyRules,
-    CookieRules,
     ExchangeOptions,
     Identity,
     Kind,
     Person,
     Reason,
-    RefreshRules,
     RefreshToken,
     SetCookies,
-    TokenRules,
 )
-from gateway.exchanges import Exchanged, Exchanges, TooMany
+from gateway.exchanges import Exchanged, TooMany
 from gateway.idp import IdentityProvider
 from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
 from gateway.keyring import Keyring
-from gateway.profiles import Profiles
-from gateway.renewals import Renewals, Renewed
+from gateway.remembered import Remembered, SessionRules
+from gateway.renewals import Renewed
 from gateway.rests import Rests
 from gateway.revocations import Revocations
 from gateway.tasks import Tasks
@@ -39,16 +35,6 @@ from gateway.verification import Verifier
 T = TypeVar("T")
 Observe = Callable[[str, str, Identity | RefreshToken | None], None]
 """Told (event, outcome, who): event is "refresh", "exchange", "sign_in" or "sign_out"."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRules:
-    """What a gateway's route file says about sessions."""
-
-    tokens: TokenRules
-    refresh: RefreshRules
-    access_keys: AccessKeyRules
-    cookies: CookieRules
 
 
 class State(Protocol):
@@ -115,7 +101,7 @@ class State(Protocol):
         """E-mail and name beside the token; NOBODY where they cannot be had soon."""
 
 
-class LocalState:
+class LocalState(Remembered):
     """Implements `State` for the process that asks Descope itself."""
 
     def __init__(
@@ -131,35 +117,22 @@ class LocalState:
         tell: Tell = changes.nobody,
     ) -> None:
         """tell: hears of every change of what other processes keep copies of."""
-        self._idp = idp
-        self._rests = rests
-        self._clock = clock
-        self._observe = observe
-        self.chains = Chains()
-        self.revocations = Revocations(clock, self.chains, tell)
-        self.verifier = Verifier(rules.tokens, keyring=keyring, revocations=self.revocations, clock=clock)
-        self.renewals = Renewals(
-            rules.refresh,
-            rules.cookies,
-            revocations=self.revocations,
-            chains=self.chains,
+        super().__init__(
+            rules,
+            keyring=keyring,
+            rests=rests,
             tasks=tasks,
             clock=clock,
+            me=self.me,
             on_reuse=lambda token: observe("refresh", "reused", token),
             tell=tell,
+            tell_of_ends=tell,
         )
-        self.exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock, tell=tell)
-        self._profiles = Profiles(self.me, tasks, clock)
+        self._idp = idp
+        self._clock = clock
+        self._observe = observe
         self.newest = self.renewals.newest
-        self.successor = self.renewals.successor
         self.receipt = self.renewals.receipt
-        self.cookie_lines = self.renewals.cookie_lines
-        self.remembered_key = self.exchanges.remembered
-        self.is_key_refused = self.exchanges.is_refused
-        self.person = self._profiles.person
-
-    def is_resting(self, operation: str) -> bool:
-        return self._rests.remaining_s(operation) > 0
 
     async def renew(self, raw: str, token: RefreshToken, margin_s: float = 0.0) -> Renewed | Reason:
         return await self.renewals.renew(raw, token, self._refreshing(token), margin_s)
@@ -167,7 +140,7 @@ class LocalState:
     def _refreshing(self, token: RefreshToken) -> Callable[[str], Awaitable[Renewed | Reason]]:
         async def call(raw: str) -> Renewed | Reason:
             try:
-                pair = await self._rests.ask("refresh", lambda: self._idp.refresh(raw))
+                pair = await self.rests.ask("refresh", lambda: self._idp.refresh(raw))
                 outcome = pair if isinstance(pair, Reason) else await self._checked(pair)
             except IdentityProviderError:
                 self._observe("refresh", "failed", token)
@@ -182,7 +155,7 @@ class LocalState:
 
     async def switch_tenant(self, tenant: str, raw: str, token: RefreshToken) -> Renewed | Reason:
         async def call(newest: str) -> Renewed | Reason:
-            pair = await self._rests.ask("select_tenant", lambda: self._idp.select_tenant(tenant, newest))
+            pair = await self.rests.ask("select_tenant", lambda: self._idp.select_tenant(tenant, newest))
             return pair if isinstance(pair, Reason) else await self._checked(pair)
 
         return await self.renewals.replace(raw, token, call)
@@ -196,7 +169,7 @@ class LocalState:
     async def _exchange_call(self, key: str, options: ExchangeOptions, worked: bool) -> Exchanged | Reason:
         share = "worked" if worked else "unseen"
         try:
-            token = await self._rests.ask(
+            token = await self.rests.ask(
                 "exchange", lambda: self._idp.exchange(key, options, worked_before=worked), share
             )
             outcome = token if isinstance(token, Reason) else await checked_key(self.verifier, token)
@@ -210,7 +183,7 @@ class LocalState:
         return outcome
 
     async def asked(self, call: SignInCall[T]) -> T | IdpRefusal:
-        return await self._rests.ask(call.operation, lambda: self._idp.ask(call), about=call.about)
+        return await self.rests.ask(call.operation, lambda: self._idp.ask(call), about=call.about)
 
     async def brought(self, pair: SessionPair) -> Renewed:
         fresh = await self._checked(pair)
@@ -228,21 +201,21 @@ class LocalState:
             self.revocations.revoke(renewed.refresh.digest, renewed.refresh.expires_at_s)
         if everywhere:
             self.revocations.revoke_subject(token.subject)
-            await self._rests.ask("sign_out_everywhere", lambda: self._idp.sign_out_everywhere(newest_raw))
+            await self.rests.ask("sign_out_everywhere", lambda: self._idp.sign_out_everywhere(newest_raw))
         else:
-            await self._rests.ask("sign_out", lambda: self._idp.sign_out(newest_raw))
+            await self.rests.ask("sign_out", lambda: self._idp.sign_out(newest_raw))
 
     async def revoke(self, identity: Identity) -> None:
         self.revocations.revoke(identity.digest, identity.expires_at_s)
 
     async def me(self, refresh_token: str) -> Mapping[str, object] | Reason:
         """Ask Descope who the owner of a refresh token is; raises IdentityProviderError."""
-        return await self._rests.ask("me", lambda: self._idp.me(refresh_token))
+        return await self.rests.ask("me", lambda: self._idp.me(refresh_token))
 
     async def _checked(self, pair: SessionPair) -> Renewed:
         renewed = await checked(self.verifier, pair, self._clock.now_s())
         if pair.profile:
-            self._profiles.learn(renewed.identity, pair.profile)
+            self.profiles.learn(renewed.identity, pair.profile)
         return renewed
 
 

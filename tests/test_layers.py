@@ -82,6 +82,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "profiles",
         "renewals",
         "exchanges",
+        "remembered",
         "state",
         "holding",
         "holds",

@@ -15,13 +15,11 @@ from gateway.changes import Change
 from gateway.core import tokens
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import Identity, Kind, RefreshToken, TokenRules
-from gateway.exchanges import Exchanged, Exchanges
+from gateway.exchanges import Exchanged
 from gateway.idp_call import SessionPair
-from gateway.keyring import Found, Keyring
-from gateway.profiles import Profiles
-from gateway.renewals import Renewals, Renewed
-from gateway.rests import Rests
-from gateway.revocations import Revocations
+from gateway.keyring import Found
+from gateway.remembered import Remembered
+from gateway.renewals import Renewed
 from gateway.telemetry import log
 
 
@@ -30,12 +28,7 @@ class Copies:
     """assertion_keys: None where no upstream gets assertions, as far as this process knows."""
 
     rules: TokenRules
-    keyring: Keyring
-    revocations: Revocations
-    renewals: Renewals
-    exchanges: Exchanges
-    profiles: Profiles
-    rests: Rests
+    known: Remembered
     assertion_keys: Callable[[], AssertionKeys | None]
     _taken_up: dict[str, Callable[..., None]] = field(init=False, repr=False)
 
@@ -59,11 +52,11 @@ class Copies:
         """Everything known here. Keys come first, for the rest is verified with them."""
         keys = self.assertion_keys()
         yield from chain(
-            self.keyring.changes(),
-            self.rests.changes(),
-            self.revocations.changes(),
-            self.renewals.changes(),
-            self.exchanges.changes(),
+            self.known.keyring.changes(),
+            self.known.rests.changes(),
+            self.known.revocations.changes(),
+            self.known.renewals.changes(),
+            self.known.exchanges.changes(),
             keys.changes() if keys is not None else (),
         )
 
@@ -80,45 +73,45 @@ class Copies:
             log.warning("a change was not taken up", change=what, cause=str(err))
 
     def _revoked(self, digest: str, expires_at_s: int) -> None:
-        self.revocations.revoke(bytes.fromhex(digest), expires_at_s)
+        self.known.revocations.revoke(bytes.fromhex(digest), expires_at_s)
 
     def _subject_revoked(self, subject: str, since_s: float) -> None:
-        self.revocations.revoke_subject_until(subject, since_s)
+        self.known.revocations.revoke_subject_until(subject, since_s)
 
     def _exempted(self, digest: str, expires_at_s: int) -> None:
-        self.revocations.exempt_digest(bytes.fromhex(digest), expires_at_s)
+        self.known.revocations.exempt_digest(bytes.fromhex(digest), expires_at_s)
 
     def _renewed(self, digest: str, pair: list[Any], at_s: float, until_s: float) -> None:
         session, refresh, profile = pair
-        keys = self.keyring.keys
+        keys = self.known.keyring.keys
         identity = tokens.session(session, keys, self.rules)
         token = tokens.refresh(refresh, keys, self.rules)
         if isinstance(identity, Identity) and isinstance(token, RefreshToken) and identity.subject == token.subject:
             if profile:
-                self.profiles.learn(identity, profile)
+                self.known.profiles.learn(identity, profile)
             renewed = Renewed(SessionPair(session, refresh, profile), identity, token, at_s)
-            self.renewals.remember(bytes.fromhex(digest), renewed, until_s)
+            self.known.renewals.remember(bytes.fromhex(digest), renewed, until_s)
 
     def _spent(self, digest: str, expires_at_s: int) -> None:
-        self.renewals.spend(bytes.fromhex(digest), expires_at_s)
+        self.known.renewals.spend(bytes.fromhex(digest), expires_at_s)
 
     def _delivered(self, digests: list[str], until_s: float) -> None:
-        self.renewals.delivered([bytes.fromhex(digest) for digest in digests], until_s)
+        self.known.renewals.delivered([bytes.fromhex(digest) for digest in digests], until_s)
 
     def _exchanged(self, digest: str, token: str, at_s: float) -> None:
-        identity = tokens.session(token, self.keyring.keys, self.rules)
+        identity = tokens.session(token, self.known.keyring.keys, self.rules)
         if isinstance(identity, Identity):
             answer = Exchanged(token, replace(identity, kind=Kind.ACCESS_KEY))
-            self.exchanges.learn(bytes.fromhex(digest), answer, at_s)
+            self.known.exchanges.learn(bytes.fromhex(digest), answer, at_s)
 
     def _key_refused(self, digest: str, until_s: float) -> None:
-        self.exchanges.learn_refusal(bytes.fromhex(digest), until_s)
+        self.known.exchanges.learn_refusal(bytes.fromhex(digest), until_s)
 
     def _rest(self, operation: str, until_s: float, busy: bool) -> None:  # as `changes` spells it
-        self.rests.adopt(operation, until_s, busy=busy)
+        self.known.rests.adopt(operation, until_s, busy=busy)
 
     def _signing_keys(self, document: object, at_s: float, is_emulator: bool) -> None:
-        self.keyring.adopt(Found(document, is_emulator, at_s))
+        self.known.keyring.adopt(Found(document, is_emulator, at_s))
 
     def _assertion_keys(self, known: list[Any]) -> None:
         keys = self.assertion_keys()

@@ -25,7 +25,6 @@ from gateway.core.errors import ConfigError, IdentityProviderError
 from gateway.decisions import Decided
 from gateway.holding import Holding
 from gateway.listening import Address, listen
-from gateway.profiles import Profiles
 from gateway.reload import refuse_restart
 from gateway.routefile import Config
 from gateway.status import StatusPage, Watched
@@ -96,17 +95,7 @@ class Keeper:
         if after is None:
             self._gathered.set()
         self._questions = Questions(self.holding, self._everybody_knows)
-        state = self.holding.state
-        self._copies = Copies(
-            plan.config.tokens,
-            self.holding.keyring,
-            state.revocations,
-            state.renewals,
-            state.exchanges,
-            Profiles(state.me, self.tasks, self._clock),
-            self.holding.rests,
-            lambda: self._assertion_keys,
-        )
+        self._copies = Copies(plan.config.tokens, self.holding.state, lambda: self._assertion_keys)
 
     # --- start and stop ---------------------------------------------------------------------------------------------
 

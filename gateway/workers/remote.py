@@ -13,22 +13,19 @@ import httpx
 
 from gateway import changes
 from gateway.audit import asking
-from gateway.chains import Chains
 from gateway.changes import Change
 from gateway.clock import Clock
 from gateway.core.errors import IdentityProviderError
 from gateway.core.model import ExchangeOptions, Identity, Reason, RefreshToken, SetCookies
-from gateway.exchanges import Exchanged, Exchanges, TooMany, key_digest
+from gateway.exchanges import Exchanged, TooMany, key_digest
 from gateway.idp_call import IdpRefusal, SessionPair, SignInCall
 from gateway.idp_http import Unusable
 from gateway.keyring import Found, Keyring
-from gateway.profiles import Profiles
-from gateway.renewals import HEAD_WAITS_S, Renewals, Renewed
+from gateway.remembered import Remembered, SessionRules
+from gateway.renewals import HEAD_WAITS_S, Renewed
 from gateway.rests import Rests
-from gateway.revocations import Revocations
-from gateway.state import SessionRules, checked, checked_key
+from gateway.state import checked, checked_key
 from gateway.tasks import Tasks
-from gateway.verification import Verifier
 
 T = TypeVar("T")
 
@@ -60,42 +57,28 @@ class RemoteKeys:
         return self._rests.remaining_s("keys")
 
 
-class RemoteState:
+class RemoteState(Remembered):
     """Implements `State` for one worker."""
 
     def __init__(self, rules: SessionRules, link: Link, *, tasks: Tasks, clock: Clock) -> None:
+        rests = Rests(clock, lambda operation, seconds: None)
+        super().__init__(
+            rules,
+            keyring=Keyring(RemoteKeys(link, rests), tasks, clock, lambda: None),
+            rests=rests,
+            tasks=tasks,
+            clock=clock,
+            me=self._me,
+            # What is signed out here is told even where the keeper cannot be asked: the next one hears of it.
+            tell_of_ends=link.tell,
+        )
         self._link = link
         self._tasks = tasks
         self._clock = clock
-        self.chains = Chains()
-        # What is signed out here is told even where the keeper cannot be asked: the next one hears of it.
-        self.revocations = Revocations(clock, self.chains, link.tell)
-        self.rests = Rests(clock, lambda operation, seconds: None)
-        self.keyring = Keyring(RemoteKeys(link, self.rests), tasks, clock, lambda: None)
-        self.verifier = Verifier(rules.tokens, keyring=self.keyring, revocations=self.revocations, clock=clock)
-        self.renewals = Renewals(
-            rules.refresh,
-            rules.cookies,
-            revocations=self.revocations,
-            chains=self.chains,
-            tasks=tasks,
-            clock=clock,
-            on_reuse=lambda token: None,
-        )
-        self.exchanges = Exchanges(rules.access_keys, self.revocations, self.chains, tasks, clock)
-        self.profiles = Profiles(self._me, tasks, clock)
         self._renewing: dict[bytes, asyncio.Task[Renewed | Reason]] = {}
         self._exchanging: dict[bytes, asyncio.Task[Exchanged | Reason | TooMany]] = {}
-        self.successor = self.renewals.successor
-        self.cookie_lines = self.renewals.cookie_lines
-        self.remembered_key = self.exchanges.remembered
-        self.is_key_refused = self.exchanges.is_refused
-        self.person = self.profiles.person
 
     # --- renewals ---------------------------------------------------------------------------------------------------
-
-    def is_resting(self, operation: str) -> bool:
-        return self.rests.remaining_s(operation) > 0
 
     async def renew(self, raw: str, token: RefreshToken, margin_s: float = 0.0) -> Renewed | Reason:
         covers = self.revocations.covers

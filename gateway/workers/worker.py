@@ -62,16 +62,7 @@ class Worker:
         self.gateway = Gateway(
             plan.config, log_form=plan.settings.log, clock=clock, traces=traces, tasks=tasks, shared=shared
         )
-        self._copies = Copies(
-            plan.config.tokens,
-            state.keyring,
-            state.revocations,
-            state.renewals,
-            state.exchanges,
-            state.profiles,
-            state.rests,
-            lambda: self.gateway.assertion_keys,
-        )
+        self._copies = Copies(plan.config.tokens, state, lambda: self.gateway.assertion_keys)
 
     async def serve(self, signals: Signals) -> None:
         """Greet the keeper, listen, and stop once told."""

@@ -6,7 +6,6 @@ from gateway.changes import Change
 from gateway.core.model import Reason
 from gateway.core.tokens import digest_of
 from gateway.exchanges import Exchanges
-from gateway.profiles import Profiles
 from gateway.workers.copies import Copies
 from gateway.workers.questions import Questions
 from tests.conftest import House
@@ -27,19 +26,7 @@ async def questions(house: House) -> Questions:
 def copies_of(house: House) -> Copies:
     holding = house.gateway.holding
     assert holding is not None
-    state = holding.state
-    profiles = Profiles(state.me, house.gateway.tasks, house.clock)
-    rules = house.gateway.config.tokens
-    return Copies(
-        rules,
-        holding.keyring,
-        state.revocations,
-        state.renewals,
-        state.exchanges,
-        profiles,
-        holding.rests,
-        lambda: None,
-    )
+    return Copies(house.gateway.config.tokens, holding.state, lambda: None)
 
 
 async def test_a_renewal_is_asked_for_with_a_genuine_refresh_token_alone(house: House, questions: Questions) -> None:
@@ -97,11 +84,11 @@ async def test_a_renewal_that_does_not_verify_is_not_taken_up(house: House, pair
     }[pair]
     change: Change = ["renewed", "00" * 32, told, house.clock.now_s(), house.clock.mono_s() + 60]
     copies.hear(change)
-    before = list(copies.renewals.changes())
+    before = list(copies.known.renewals.changes())
     copies.hear(["renewed", "00" * 32, [ada["DS"], ada["DSR"], {}], house.clock.now_s(), house.clock.mono_s() + 60])
 
     assert before == []
-    assert len(list(copies.renewals.changes())) == 1
+    assert len(list(copies.known.renewals.changes())) == 1
 
 
 async def test_an_older_renewal_never_takes_the_place_of_a_newer_one(house: House) -> None:
@@ -109,7 +96,7 @@ async def test_an_older_renewal_never_takes_the_place_of_a_newer_one(house: Hous
     now_s, until_s = house.clock.now_s(), house.clock.mono_s() + 60
     copies.hear(["renewed", "00" * 32, [two["DS"], two["DSR"], {}], now_s, until_s])
     copies.hear(["renewed", "00" * 32, [one["DS"], one["DSR"], {}], now_s - 1, until_s])
-    newest = copies.renewals.successor(bytes(32))
+    newest = copies.known.renewals.successor(bytes(32))
 
     assert newest is not None
     assert newest.pair.refresh == two["DSR"]
