@@ -18,7 +18,7 @@ from bench.report import Circumstances, document, tables
 from bench.results import Results
 from bench.rounds import Options, Run
 from bench.setup import STATE, set_up, versions
-from bench.stage import Stage, raise_open_files, spare_core, two_cores
+from bench.stage import Stage, raise_open_files, two_cores
 from bench.tokens import make_tokens
 from bench.workloads import Workloads, names
 
@@ -43,7 +43,7 @@ def main() -> int:
 
 def _run(given: argparse.Namespace) -> None:
     began_s = time.monotonic()
-    cores, spare = two_cores(), spare_core()
+    cores = two_cores()
     options, workloads = _options(given), _chosen("--only", given.only, tuple(names()))
     raise_open_files(options.idle if "g" in workloads else 1_000)
     tools = set_up()
@@ -60,7 +60,7 @@ def _run(given: argparse.Namespace) -> None:
     # The load runs in this process and in what it starts; the candidates are put on their own core one by one.
     os.sched_setaffinity(0, {cores[1]})
     results = Results()
-    with Stage(tools, tokens, cores, spare) as stage:
+    with Stage(tools, tokens, cores) as stage:
         measuring = Workloads(Run(stage, options, results, _say))
         for name in workloads:
             measure = getattr(measuring, name)

@@ -43,9 +43,13 @@ def write_requests(file: Path, requests: Iterable[Asked]) -> Path:
     return file
 
 
-def run_wrk(wrk: str, port: int, requests: Path, seconds: int, most: int = 0) -> Outcome:
-    """The requests of a file in turn, over 32 connections. most: how many to send at most; 0 for no end but time's."""
-    argv = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
+def run_wrk(wrk: str, port: int, requests: Path, seconds: int, most: int = 0, threads: int = 1) -> Outcome:
+    """The requests of a file in turn, over 32 connections for each thread.
+
+    most: how many each thread sends at most; 0 for no end but time's.
+    """
+    number = (f"-t{threads}", f"-c{threads * CONNECTIONS}")
+    argv = [wrk, *number, f"-d{seconds}s", "--latency", "--timeout", "10s"]
     script = ["-s", str(PEERS / "load.lua"), f"http://{LOOPBACK}:{port}/", "--", str(requests), str(most)]
     try:
         done = subprocess.run(

@@ -42,9 +42,9 @@ _ALONE = (
     ("h-10000-spread", "(h) 10,000 routes, a different request to each"),
     ("i-as-a", "(a) measured beside (i)"),
     ("i", "(i) a route with a limit for each subject"),
-    ("k-1", "(k) one worker"),
-    ("k-2", "(k) two workers and the keeper on the same core"),
-    ("k-2-spread", "(k) two workers on two cores"),
+    ("k-1", "(k) one worker, its load and the upstream on one core"),
+    ("k-2", "(k) two workers with the keeper, twice the load and the upstream on two cores"),
+    ("k-2-one-core", "(k) two workers with the keeper, the load of one and the upstream on one core"),
 )
 
 

@@ -80,6 +80,16 @@ class Rounds:
 
         return Turn(row, instance, run)
 
+    def sharing(self, row: str, instance: Instance, requests: Path, cores: tuple[int, ...]) -> Turn:
+        """As `small`, with all that takes part on these cores, and as many times the load as there are cores."""
+        wrk, port, seconds = self._stage.tools.wrk, instance.place.port, self._run.options.seconds
+
+        def run(_: int) -> Sample:
+            with self._stage.sharing(instance, set(cores)):
+                return self._measured(instance, lambda: run_wrk(wrk, port, requests, seconds, 0, len(cores)), False)
+
+        return Turn(row, instance, run)
+
     def once(self, instance: Instance, files: Sequence[Path]) -> Callable[[int], Sample]:
         """Every request of the round's file once."""
         wrk, port, most = self._stage.tools.wrk, instance.place.port, self._run.options.fresh

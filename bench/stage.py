@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,6 @@ from bench.peer import GATEWAY, LOOPBACK, Peer, Place, Program
 from bench.setup import Tools
 from bench.tokens import ACCESS_KEY, KNOWN, Tokens, subject
 
-_CORES_TO_SPREAD = 4
 _START_S = 60.0
 _OPEN_FILES = 65_536
 _OTHER_FILES = 500
@@ -59,11 +58,11 @@ class Stage:
     tools: Tools
     tokens: Tokens
     cores: tuple[int, int]
-    spare: int | None = None
     folder: Path = field(init=False)
     upstream: int = field(init=False)
     sink: int = field(init=False)
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _upstreams: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _ports: set[int] = field(default_factory=set)
     _count: int = 0
 
@@ -100,8 +99,8 @@ class Stage:
             shutil.copy(path, self.folder / path.name)
         self.upstream, self.sink = self._free_port(), self._free_port()
         place = self._place(log=False, upstream=0, routes=0, port=self.upstream)
-        self._run(peer.upstream(place, files, self.tokens.access_key_session), place, {self.cores[1]})
-        self._run(peer.sink(self.sink), place, {self.cores[1]})
+        programs = (peer.upstream(place, files, self.tokens.access_key_session), peer.sink(self.sink))
+        self._upstreams = [self._run(program, place, {self.cores[1]}) for program in programs]
         for port in (self.upstream, self.sink):
             self._until(lambda port=port: ask(port, "/seen")[0] == 200, "the bench's own upstream", place)  # type: ignore[misc]
 
@@ -113,17 +112,15 @@ class Stage:
         upstream: int | None = None,
         routes: int = 0,
         workers: int = 1,
-        spread: bool = False,
     ) -> Instance:
         """A peer on its core, ready and verified: a good token arrives as its subject, a bad one not at all.
 
-        workers: of the gateway. spread: on the spare core, too.
+        workers: of the gateway.
         """
         place = self._place(log=log, upstream=upstream or self.upstream, routes=routes, workers=workers)
-        cores = {self.cores[0], *((self.spare,) if spread and self.spare is not None else ())}
         programs = who.programs(place)
         started_s = time.perf_counter()
-        processes = tuple(self._run(program, place, cores) for program in programs)
+        processes = tuple(self._run(program, place, {self.cores[0]}) for program in programs)
         self._until(lambda: self._is_ready(who, place), who.title, place)
         instance = Instance(who, place, processes, started_s, time.perf_counter())
         self.verify(instance)
@@ -143,6 +140,18 @@ class Stage:
             yield instance
         finally:
             self.stop(instance)
+
+    @contextlib.contextmanager
+    def sharing(self, instance: Instance, cores: set[int]) -> Iterator[None]:
+        """A peer, whatever is its load, and the upstream on the same cores, for as long as the context lasts."""
+        measured = instance.pids()
+        others = (os.getpid(), *measure.family(process.pid for process in self._upstreams))
+        _put((*measured, *others), cores)
+        try:
+            yield
+        finally:
+            _put(measured, {self.cores[0]})
+            _put(others, {self.cores[1]})
 
     def verify(self, instance: Instance) -> None:
         """Raises BenchError, naming the peer, unless it lets in, tells the upstream who, and refuses as it should."""
@@ -213,7 +222,9 @@ class Stage:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    start_new_session=True,
+                    # A group to be stopped, and no session of its own: the system deals out time by sessions first,
+                    # and those of a program with two workers would have to share what others have for one.
+                    process_group=0,
                     preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 - there are no threads here
                 )
             except OSError as failed:
@@ -256,12 +267,6 @@ def two_cores() -> tuple[int, int]:
     return cores[0], cores[1]
 
 
-def spare_core() -> int | None:
-    """A second core for candidates, where there are four; else None."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[2] if len(cores) >= _CORES_TO_SPREAD else None
-
-
 def raise_open_files(wanted: int) -> None:
     """Every process of the run may open as many files as it takes; BenchError where that is not allowed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -276,6 +281,13 @@ def raise_open_files(wanted: int) -> None:
             f"{wanted} idle connections need {needed} open files, {allowed} are allowed: raise `ulimit -n`, or "
             f"measure fewer with --idle {possible}"
         )
+
+
+def _put(pids: Iterable[int], cores: set[int]) -> None:
+    """All threads of the processes on these cores, and whatever they start."""
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
@@ -20,11 +19,8 @@ SMALL = "/api/items?x=1"
 MESSAGES = (64, 64 * 1024)
 ROUTES = (10, 10_000)
 STARTS = 5
-_WORKERS: Mapping[str, Mapping[str, Any]] = {
-    "k-1": {},
-    "k-2": {"workers": 2},
-    "k-2-spread": {"workers": 2, "spread": True},
-}
+# How many workers on how many cores.
+_WORKERS: Mapping[str, tuple[int, int]] = {"k-1": (1, 1), "k-2": (2, 2), "k-2-one-core": (2, 1)}
 _REFUSED = ("none", "expired", "forged", "unknown-kid")
 
 
@@ -185,15 +181,14 @@ class Workloads:
                     self._run.results.numbers["resident"][who.id].append(resident)
 
     def k(self) -> None:
-        """Two workers against one: on the same core, and where there are four cores on two of them."""
+        """Two workers against one: twice of everything on two cores, and on one core that is enough for one."""
         with ExitStack() as on:
             turns = []
-            for row, how in _WORKERS.items():
-                if how.get("spread") and self._stage.spare is None:
-                    continue
-                instance = on.enter_context(self._stage.on(self._gateway, **how))
-                self._rounds.warm([instance], self._known)
-                turns.append(self._rounds.small(row, instance, self._known))
+            for row, (workers, cores) in _WORKERS.items():
+                instance = on.enter_context(self._stage.on(self._gateway, workers=workers))
+                turn = self._rounds.sharing(row, instance, self._known, self._stage.cores[:cores])
+                turn.run(0)  # to warm up: each worker has to meet every token twice
+                turns.append(turn)
             # A few per cent are at stake here: twice the rounds.
             self._rounds.take(turns, twice=True)
 
