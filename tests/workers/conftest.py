@@ -1,6 +1,7 @@
 """A gateway as a program, with one worker or several, between the emulator and a recording upstream of this process."""
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -156,6 +157,16 @@ async def running_worker(fleet: Fleet) -> AsyncIterator[tuple[asyncio.StreamRead
             writer.close()
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _ends_with_the_tests() -> None:
+    """A run that is cut short, as by a time limit, leaves no gateway behind."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 OpenFleet = Callable[..., AbstractAsyncContextManager[Fleet]]
 
 
@@ -190,6 +201,7 @@ async def open_fleet(
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(environment or {})},
+                preexec_fn=_ends_with_the_tests,
             )
         fleet = Fleet(process, emulator, recorder, route_file, log_file, text)
         try:
