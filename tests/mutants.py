@@ -3435,7 +3435,7 @@ a request may be read in the middle of another
 + elif not (data.endswith(_END_OF_HEAD) and self._taken(data)):
 
 the next request is judged before the last is answered
-- if self.is_busy:
+- if self.is_busy or self._held:
 -             # The next
 + if False:
 +             # The next
@@ -5151,8 +5151,11 @@ def passes(mutants: Sequence[Mutant], trees: Sequence[Path]) -> bool:
     for mutant in mutants:
         for test in mutant.tests:
             by_file.setdefault(test.partition("::")[0], {})[test] = None
+    jobs = [Job(None, tuple(tests)) for tests in by_file.values()]
+    failed = [ended.job for ended in run_all(jobs, trees) if ended.code != ALL_WELL]
     well = True
-    for ended in run_all([Job(None, tuple(tests)) for tests in by_file.values()], trees):
+    # What takes longer than it may beside others has a turn by itself.
+    for ended in run_all(failed, trees[:1]):
         if ended.code != ALL_WELL:
             well = False
             print(f"without any mutant, pytest ends with {ended.code}:\n{_end_of(ended.output)}", flush=True)
@@ -5211,6 +5214,9 @@ def main() -> int:
             print("mend the tests first")
             return 1
         left, tried = survivors(mutants, trees, until_s)
+        if left:
+            print("once more, each by itself, for a test may have been held up by the others:", flush=True)
+            left, _ = survivors(left, trees[:1], float("inf"))
     took_s = time.monotonic() - began_s
     print(f"{tried} of {len(mutants)} mutants, {tried - len(left)} killed, {len(left)} survived, in {took_s:.0f} s")
     for mutant in left:

@@ -17,8 +17,9 @@ from hypothesis import strategies as some
 from gateway.core.facts import HeaderBlock, gather, read_block
 from gateway.core.model import HeadLimits, Reason, RequestFacts, ServerRules
 from gateway.doors.client import Client
+from gateway.doors.listener import Wire
 from gateway.doors.reader import Head, Reader
-from tests.conftest import LOOPBACK, House, Seen, read_body
+from tests.conftest import LOOPBACK, OK, House, Seen, read_body
 from tests.wire.raw import opened
 from tests.wire.services import until
 
@@ -323,6 +324,61 @@ async def test_a_refusal_does_not_overtake_the_reply_before_it(house: House) -> 
     writer.close()
 
     assert [part[:3] for part in replies.split(b"HTTP/1.1 ")[1:]] == [b"200", b"401"]
+
+
+async def test_requests_that_come_with_their_connections_are_served_at_once(house: House) -> None:
+    sockets = [socket.create_connection((LOOPBACK, house.url.port)) for _ in range(40)]
+    for one in sockets:
+        one.sendall(GET % 1)
+    go_on = hold_back(house)
+
+    await until(lambda: len(house.upstream.seen) == len(sockets))
+    at_once = [wire.is_busy for wire in wires_of(house)]
+    go_on.set()
+    for one in sockets:
+        one.close()
+
+    assert at_once == [True] * len(sockets)
+
+
+async def test_after_a_request_that_was_left_to_aiohttp_the_next_ones_are_served_at_once(house: House) -> None:
+    reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+    go_on = hold_back(house)
+    writer.write(POST)
+    await until(lambda: len(house.upstream.seen) == 1)
+    writer.write(GET % 1)  # while the task is busy
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await reader.readuntil(b"ok")
+    await reader.readuntil(b"ok")
+    go_on.clear()
+
+    writer.write(GET % 2)
+    await until(lambda: len(house.upstream.seen) == 3)
+    at_once = [wire.is_busy for wire in wires_of(house)]
+    go_on.set()
+    await reader.readuntil(b"ok")
+    writer.close()
+
+    assert at_once == [True]
+
+
+def hold_back(house: House) -> asyncio.Event:
+    go_on = asyncio.Event()
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await read_body(seen, reader)
+        await go_on.wait()
+        writer.write(OK)
+        return True
+
+    house.upstream.reply = answer
+    return go_on
+
+
+def wires_of(house: House) -> list[Wire]:
+    assert house.gateway._listener is not None
+    return [wire for wire in house.gateway._listener.connections if isinstance(wire, Wire)]
 
 
 async def test_half_of_a_request_behind_a_whole_one_is_completed_by_the_next_piece(house: House) -> None:

@@ -95,6 +95,7 @@ class Wire(RequestHandler):
         "_held",
         "_is_between",
         "_is_half_closed",
+        "_is_new",
         "_is_tls",
         "_listener",
         "_outbox",
@@ -122,7 +123,7 @@ class Wire(RequestHandler):
         self._reader = reader
         self.limits = reader.limits
         self._outbox = outbox
-        self._is_between = True
+        self._is_between = self._is_new = True
         self._is_half_closed = self._is_tls = False
         self._held = b""
         self._underway: Underway | None = None
@@ -138,19 +139,24 @@ class Wire(RequestHandler):
         self._is_tls = transport.get_extra_info("sslcontext") is not None
 
     def data_received(self, data: bytes) -> None:
-        if self.is_busy:
+        if self.is_busy or self._held:
             # The next request waits for the reply to this one, and no more of it is read than this piece.
             self._held += data
             self._pause_reading_for_buffer()
+        elif self._is_new and self._waiter is None and not self._request_count:
+            # The task with which aiohttp serves this connection has its first turn just before this comes again.
+            self._held = data
+            self._pause_reading_for_buffer()
+            self._loop.call_soon(self._go_on)
         elif not (self._is_between and data.endswith(_END_OF_HEAD) and self._taken(data)):
             self._leave_to_aiohttp(data)
 
     def _leave_to_aiohttp(self, data: bytes) -> None:
-        is_idle = self._waiter is not None and not self._messages
+        before = len(self._messages)
         super().data_received(data)
-        # Nothing is left in aiohttp's parser when all that it got ended with the head of one request without a body.
-        alone = self._messages[0][1] is EMPTY_PAYLOAD if len(self._messages) == 1 else False
-        self._is_between = is_idle and alone and data.endswith(_END_OF_HEAD)
+        # Nothing is left in aiohttp's parser when what it got last ended with the head of one request without a body.
+        alone = len(self._messages) == before + 1 and self._messages[-1][1] is EMPTY_PAYLOAD
+        self._is_between = alone and data.endswith(_END_OF_HEAD)
 
     def _taken(self, data: bytes) -> bool:
         """Hand a request to the door at once; False while anything else is going on here."""
@@ -204,7 +210,8 @@ class Wire(RequestHandler):
     def _go_on(self) -> None:
         """Read what came while the last reply was under way."""
         held, self._held = self._held, b""
-        if self._force_close or self._close:
+        self._is_new = False
+        if self._force_close or self._close or self.transport is None:
             return
         self.data_received(held)
         if not self._held:
