@@ -41,35 +41,38 @@ class Decisions:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._decided: deque[Decided] = deque(maxlen=MOST)
+        self._decided: deque[tuple[float, Record]] = deque(maxlen=MOST)
 
     def note(self, record: Record) -> None:
         """Remember a request that is over."""
-        self._decided.append(
-            Decided(
-                time=datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="milliseconds"),
-                request_id=record.request_id,
-                outcome=record.outcome,
-                reason=record.reason,
-                status=record.status,
-                route=record.route,
-                method=record.method,
-                host=record.host,
-                path=record.path,
-                client=record.client,
-                subject=record.subject,
-                upstream=record.upstream,
-                trace_id=record.trace_id,
-            )
-        )
+        # As it is: many are refused, few are ever looked at.
+        self._decided.append((self._clock.now_s(), record))
 
     def newest(self) -> Iterator[Decided]:
         """All of them, the newest first."""
-        return reversed(self._decided)
+        return (_decided(at_s, record) for at_s, record in reversed(self._decided))
 
     def of(self, request_id: str) -> tuple[Decided, ...]:
         """Those of one request id, the newest first."""
         return with_id(request_id, self.newest())
+
+
+def _decided(at_s: float, record: Record) -> Decided:
+    return Decided(
+        time=datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds"),
+        request_id=record.request_id,
+        outcome=record.outcome,
+        reason=record.reason,
+        status=record.status,
+        route=record.route,
+        method=record.method,
+        host=record.host,
+        path=record.path,
+        client=record.client,
+        subject=record.subject,
+        upstream=record.upstream,
+        trace_id=record.trace_id,
+    )
 
 
 def with_id(request_id: str, decided: Iterable[Decided]) -> tuple[Decided, ...]:

@@ -220,6 +220,8 @@ class Gate:
             return replace(decision, set_cookies=caller.set_cookies) if caller.set_cookies else decision
         wait_s = max(whole_seconds(caller.wait_ns), 1) if caller.wait_ns and decision.reason is caller.who else None
         subject = caller.who.subject if isinstance(caller.who, Identity) else ""
+        if wait_s is None and caller.set_cookies is None and not subject:
+            return decision
         return replace(decision, retry_after_s=wait_s, set_cookies=caller.set_cookies, subject=subject)
 
     def _take(self, facts: RequestFacts, route: Route, admit: Admit | None) -> tuple[Standing, ...]:

@@ -6,6 +6,7 @@ the place to return to after sign-in, which is its own canonical path.
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from gateway.core.crosssite import cors_lines
@@ -112,6 +113,9 @@ def html(
     )
 
 
+_PROBLEM = (b"Content-Type: application/problem+json", b"Cache-Control: no-store")
+
+
 def as_json(status: int, document: object, *lines: bytes, kind: bytes = b"application/json") -> Answer:
     body = json.dumps(document).encode()
     return Answer(status, (b"Content-Type: " + kind, b"Cache-Control: no-store", *lines), body)
@@ -177,18 +181,27 @@ def refusal(
             reason=refuse.reason.value,
             request_id=request_id,
         )
+    before, behind = _problem(refuse.reason, refuse.detail, refuse.idp_code)
+    body = before + request_id.encode("ascii") + behind
+    return Answer(refuse.status, (*_PROBLEM, *lines), body)
+
+
+@lru_cache(maxsize=256)
+def _problem(reason: Reason, detail: str, idp_code: str) -> tuple[bytes, bytes]:
+    """RFC 9457: what stands before and behind the request id, which needs no escapes."""
     problem = {
         "type": "about:blank",
-        "title": SENTENCES[refuse.reason],
-        "status": refuse.status,
-        "reason": refuse.reason.value,
-        "request_id": request_id,
+        "title": SENTENCES[reason],
+        "status": reason.status,
+        "reason": reason.value,
+        "request_id": "",
     }
-    if refuse.detail:
-        problem["detail"] = refuse.detail
-    if refuse.idp_code:
-        problem["idp_code"] = refuse.idp_code
-    return as_json(refuse.status, problem, *lines, kind=b"application/problem+json")
+    if detail:
+        problem["detail"] = detail
+    if idp_code:
+        problem["idp_code"] = idp_code
+    before, id_member, behind = json.dumps(problem).partition('"request_id": "')
+    return (before + id_member).encode(), behind.encode()
 
 
 def login_location(login_url: str, public_url: str, facts: RequestFacts) -> str:
