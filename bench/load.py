@@ -46,7 +46,7 @@ def write_requests(file: Path, requests: Iterable[Asked]) -> Path:
 def run_wrk(wrk: str, port: int, requests: Path, seconds: int, most: int = 0, threads: int = 1) -> Outcome:
     """The requests of a file in turn, over 32 connections for each thread.
 
-    most: how many each thread sends at most; 0 for no end but time's.
+    most: how many one thread alone sends at most; 0 for no end but time's.
     """
     number = (f"-t{threads}", f"-c{threads * CONNECTIONS}")
     argv = [wrk, *number, f"-d{seconds}s", "--latency", "--timeout", "10s"]

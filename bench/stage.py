@@ -150,8 +150,8 @@ class Stage:
         try:
             yield
         finally:
-            _put(measured, {self.cores[0]})
             _put(others, {self.cores[1]})
+            _put(measured, {self.cores[0]})
 
     def verify(self, instance: Instance) -> None:
         """Raises BenchError, naming the peer, unless it lets in, tells the upstream who, and refuses as it should."""
@@ -222,8 +222,8 @@ class Stage:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    # A group to be stopped, and no session of its own: the system deals out time by sessions first,
-                    # and those of a program with two workers would have to share what others have for one.
+                    # A group to be stopped, and no session of its own: the system deals out time by sessions first, and
+                    # two workers in one session would have to share what one worker in a session of its own has.
                     process_group=0,
                     preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 - there are no threads here
                 )
@@ -286,8 +286,10 @@ def raise_open_files(wanted: int) -> None:
 def _put(pids: Iterable[int], cores: set[int]) -> None:
     """All threads of the processes on these cores, and whatever they start."""
     for pid in pids:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), cores)
+        # Who has ended meanwhile is told of by `Instance.pids`.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

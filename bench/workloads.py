@@ -187,7 +187,8 @@ class Workloads:
             for row, (workers, cores) in _WORKERS.items():
                 instance = on.enter_context(self._stage.on(self._gateway, workers=workers))
                 turn = self._rounds.sharing(row, instance, self._known, self._stage.cores[:cores])
-                turn.run(0)  # to warm up: each worker has to meet every token twice
+                with naming(self._gateway):
+                    turn.run(0)  # to warm up: each worker has to meet every token twice
                 turns.append(turn)
             # A few per cent are at stake here: twice the rounds.
             self._rounds.take(turns, twice=True)

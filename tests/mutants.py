@@ -3434,6 +3434,16 @@ a request may be read in the middle of another
 - elif not (self._is_between and data.endswith(_END_OF_HEAD) and self._taken(data)):
 + elif not (data.endswith(_END_OF_HEAD) and self._taken(data)):
 
+a parser that paused is taken for an empty one
+@ tests/test_listener.py::test_t02_replies_keep_their_order_where_aiohttps_parser_pauses_between_requests
+- alone = len(self._messages) == 1 and self._messages[0][1] is EMPTY_PAYLOAD
++ alone = bool(self._messages) and self._messages[-1][1] is EMPTY_PAYLOAD
+
+requests that aiohttp has kept to itself are forgotten
+@ tests/test_listener.py::test_many_requests_that_come_with_their_connection_are_all_answered
+- if not self._held and len(self._messages) < self._max_msg_queue_size:
++ if not self._held:
+
 the next request is judged before the last is answered
 - if self.is_busy or self._held:
 -             # The next

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import socket
 import time
 from typing import Any
@@ -361,6 +362,77 @@ async def test_after_a_request_that_was_left_to_aiohttp_the_next_ones_are_served
     writer.close()
 
     assert at_once == [True]
+
+
+async def test_many_requests_that_come_with_their_connection_are_all_answered(house: House) -> None:
+    house.upstream.reply = echo_path
+    sent = socket.create_connection((LOOPBACK, house.url.port))
+    sent.sendall(b"".join(GET % number for number in range(80)))
+    reader, writer = await asyncio.open_connection(sock=sent)
+    async with asyncio.timeout(5):
+        answered = await paths_of(reader, 80)
+    writer.close()
+
+    assert answered == list(range(80))
+
+
+async def test_many_requests_that_wait_for_one_are_all_answered(house: House) -> None:
+    go_on = hold_back(house)
+    reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+    writer.write(GET % 0)
+    await until(lambda: len(house.upstream.seen) == 1)
+    house.upstream.reply = echo_path
+    writer.write(b"".join(GET % number for number in range(1, 80)))
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await reader.readuntil(b"ok")
+    async with asyncio.timeout(5):
+        answered = await paths_of(reader, 79)
+    writer.close()
+
+    assert answered == list(range(1, 80))
+
+
+async def test_t02_replies_keep_their_order_where_aiohttps_parser_pauses_between_requests(house: House) -> None:
+    house.upstream.reply = echo_path
+    reader, writer = await asyncio.open_connection(LOOPBACK, house.url.port)
+    # The parser counts one as waiting whose body came after its head, and so pauses before the queue is full.
+    writer.write(b"POST /public/0 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n")
+    await until(lambda: len(house.upstream.seen) == 1)
+    writer.write(b"body")
+    await paths_of(reader, 1)
+    go_on = hold_back(house)
+    writer.write(GET % 0)
+    await until(lambda: len(house.upstream.seen) == 2)
+    house.upstream.reply = echo_path
+    for piece in (range(1, 31), range(31, 33)):
+        writer.write(b"".join(GET % number for number in piece))
+        await asyncio.sleep(0.05)
+    go_on.set()
+    await reader.readuntil(b"ok")
+    async with asyncio.timeout(5):
+        answered = await paths_of(reader, 31)
+        writer.write(GET % 33)
+        answered += await paths_of(reader, 2)
+    writer.close()
+
+    assert answered == list(range(1, 34))
+
+
+async def echo_path(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    await read_body(seen, reader)
+    writer.write(of_each_path(seen))
+    return True
+
+
+async def paths_of(reader: asyncio.StreamReader, count: int) -> list[int]:
+    """The numbers in the paths that the next replies tell."""
+    found = []
+    for _ in range(count):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        found.append(int((await reader.readexactly(length)).rpartition(b"/")[2]))
+    return found
 
 
 def hold_back(house: House) -> asyncio.Event:

@@ -113,12 +113,9 @@ def html(
     )
 
 
-_PROBLEM = (b"Content-Type: application/problem+json", b"Cache-Control: no-store")
-
-
-def as_json(status: int, document: object, *lines: bytes, kind: bytes = b"application/json") -> Answer:
+def as_json(status: int, document: object, *lines: bytes) -> Answer:
     body = json.dumps(document).encode()
-    return Answer(status, (b"Content-Type: " + kind, b"Cache-Control: no-store", *lines), body)
+    return Answer(status, (b"Content-Type: application/json", b"Cache-Control: no-store", *lines), body)
 
 
 def is_navigation(facts: RequestFacts) -> bool:
@@ -183,7 +180,8 @@ def refusal(
         )
     before, behind = _problem(refuse.reason, refuse.detail, refuse.idp_code)
     body = before + request_id.encode("ascii") + behind
-    return Answer(refuse.status, (*_PROBLEM, *lines), body)
+    kind = b"Content-Type: application/problem+json"
+    return Answer(refuse.status, (kind, b"Cache-Control: no-store", *lines), body)
 
 
 @lru_cache(maxsize=256)

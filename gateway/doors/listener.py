@@ -152,10 +152,10 @@ class Wire(RequestHandler):
             self._leave_to_aiohttp(data)
 
     def _leave_to_aiohttp(self, data: bytes) -> None:
-        before = len(self._messages)
         super().data_received(data)
-        # Nothing is left in aiohttp's parser when what it got last ended with the head of one request without a body.
-        alone = len(self._messages) == before + 1 and self._messages[-1][1] is EMPTY_PAYLOAD
+        # Nothing is left in aiohttp's parser when what it got ended with the head of one request without a body, and
+        # that is the only one: when it counts as many as it takes, it pauses between two and keeps what follows.
+        alone = len(self._messages) == 1 and self._messages[0][1] is EMPTY_PAYLOAD
         self._is_between = alone and data.endswith(_END_OF_HEAD)
 
     def _taken(self, data: bytes) -> bool:
@@ -208,13 +208,14 @@ class Wire(RequestHandler):
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Read what came while the last reply was under way."""
+        """Read what had to wait: for the last reply, or for aiohttp's task."""
         held, self._held = self._held, b""
         self._is_new = False
-        if self._force_close or self._close or self.transport is None:
+        if self._force_close or self._close:
             return
         self.data_received(held)
-        if not self._held:
+        # Where aiohttp has as much as it takes at once, it goes on by itself, and only while it counts as paused.
+        if not self._held and len(self._messages) < self._max_msg_queue_size:
             self._resume_reading_for_buffer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -270,7 +271,7 @@ class Wire(RequestHandler):
 
     def close(self) -> None:
         # At a stop. What runs goes on reading, or its body and its WebSocket would be cut; its reply is the last one.
-        if not self._request_in_progress and not self.is_busy:
+        if not (self._request_in_progress or self.is_busy or self._held):
             super().close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  # the base class's signature

@@ -162,7 +162,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _ends_with_the_tests() -> None:
-    """A run that is cut short, as by a time limit, leaves no gateway behind."""
+    """A run that is cut short, as by a time limit, leaves no gateway behind; tests start them in the main thread."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
