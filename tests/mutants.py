@@ -4268,6 +4268,11 @@ a keeper that hangs is left alone
 - if self._keeper.pid and silent_s > _MISSED * self._plan.pace.sign_of_life_s:
 + if False:
 
+the parent tells a supervisor that it lives when something else wakes it
+@ tests/test_notify.py::test_signs_of_life_come_as_often_as_systemd_asked_for_them
+- self._close_s, self._beat_s, now_s + _LONGEST_WAIT_S])
++ self._close_s, now_s + _LONGEST_WAIT_S])
+
 a parent that cannot fork ends
 @ tests/workers/test_misfortunes.py::test_a_parent_that_can_start_nobody_tries_again
 - except (OSError, ConfigError) as err:

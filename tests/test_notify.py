@@ -72,6 +72,29 @@ async def test_systemd_hears_of_readiness_of_life_and_of_the_end(heard: tuple[st
     assert ended == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_signs_of_life_come_as_often_as_systemd_asked_for_them(
+    heard: tuple[str, Heard], tmp_path: Path, workers: str
+) -> None:
+    name, supervisor = heard
+    seed = load_seed(ROOT / "config" / "emulator.yaml")
+    port = free_port()
+    async with (
+        emulating(Emulator(seed), LOOPBACK, port),
+        served(tmp_path, port, name, GATEWAY_WORKERS=workers, WATCHDOG_USEC="200000") as process,
+    ):
+        await supervisor.until("READY=1")
+        async with asyncio.timeout(4):  # they take a second
+            for _ in range(10):
+                supervisor.told.clear()
+                await supervisor.until("WATCHDOG=1")
+        process.process.send_signal(signal.SIGTERM)
+        await supervisor.until("STOPPING=1")
+        supervisor.told.clear()
+        await supervisor.until("WATCHDOG=1")
+        assert await asyncio.wait_for(process.process.wait(), 10) == 0
+
+
 async def test_a_process_that_is_not_watched_says_that_it_is_ready_and_no_more(
     heard: tuple[str, Heard], tmp_path: Path
 ) -> None:

@@ -44,7 +44,8 @@ _LOOK_EVERY_S = 5.0
 _LOOK_SHARE = 200.0
 _LOOK_AT_LEAST_EVERY_S = 60.0
 _MISSED = 3
-_TOLD_EVERY_S = 0.1
+_LOOK_FOR_READY_EVERY_S = 0.1
+_SIGNS = 5  # of life, where the parent expects one
 _READY = "ready"
 
 
@@ -135,17 +136,20 @@ class Keeper:
         await self.holding.keyring.keep_fresh()
 
     async def keep_told(self) -> None:
-        """Tell the parent all the time whether all serve, so that it knows that this process lives; for ever."""
-        was_ready = False
+        """Tell the parent whether all serve when that changes, and over and over as a sign of life; for ever."""
+        was_ready = told = False
+        next_s = 0.0
         while True:
-            is_ready = self.is_ready
-            self._tell_parent({"ready": is_ready})
+            is_ready, now_s = self.is_ready, self._clock.mono_s()
+            if is_ready != told or now_s >= next_s:
+                self._tell_parent({"ready": is_ready})
+                told, next_s = is_ready, now_s + self._plan.pace.sign_of_life_s / _SIGNS
             if is_ready and not was_ready:
                 was_ready = True
                 plan, descope = self._plan, self.holding.idp.base_url
                 where = {"listen": str(plan.listen), "admin": str(self.admin_address)}
                 log.info("serving", **where, descope=descope, workers=plan.workers)
-            await asyncio.sleep(_TOLD_EVERY_S)
+            await asyncio.sleep(_LOOK_FOR_READY_EVERY_S)
 
     def count_end(self, process: str) -> None:
         """A process of the gateway, "worker" or "keeper", has ended unasked."""

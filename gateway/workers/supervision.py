@@ -76,7 +76,7 @@ class Parent:
         self._stopping_s: float | None = None
         self._kill_s = self._close_s = float("inf")
         self._supervisor = Supervisor(os.environ, os.getpid())
-        self._beat_s = 0.0
+        self._beat_s = float("inf") if self._supervisor.beat_s is None else 0.0
         # Ends with this process, however it ends: the sign for workers to end too.
         self._orphaned, self._alive = os.pipe()
         # What is wrong is often found by all at once, and told by the parent alone.
@@ -122,7 +122,7 @@ class Parent:
         """Until something has happened, or is due."""
         now_s = time.monotonic()
         due_s = [post.due_s for post in self._posts() if not post.pid] if self._stopping_s is None else []
-        next_s = min([*due_s, self._kill_s, self._close_s, now_s + _LONGEST_WAIT_S])
+        next_s = min([*due_s, self._kill_s, self._close_s, self._beat_s, now_s + _LONGEST_WAIT_S])
         for key, _ in self._selector.select(max(next_s - now_s, 0.0)):
             if key.fileobj is self._woken:
                 with suppress(BlockingIOError):
@@ -362,9 +362,10 @@ class Parent:
         if self._is_ready:
             self._supervisor.ready()
         now_s, every_s = time.monotonic(), self._supervisor.beat_s
-        if every_s is not None and now_s >= self._beat_s and now_s - self._heard_s < _SIGNS_OF_LIFE_S:
+        if every_s is not None and now_s >= self._beat_s:
             self._beat_s = now_s + every_s
-            self._supervisor.beat()
+            if now_s - self._heard_s < _SIGNS_OF_LIFE_S:
+                self._supervisor.beat()
 
 
 def _kill(post: Post, number: int) -> None:
