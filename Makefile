@@ -60,7 +60,7 @@ mutants: $(VENV)/.dev  ## disable each check in turn; every time a test must fai
 	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 .PHONY: bench
-bench: $(VENV)/.runtime  ## compare with other gateways, a quarter of an hour; BENCH="--quick" or "--only a,c" for less
+bench: $(VENV)/.runtime  ## compare with other gateways, half an hour; BENCH="--quick" or "--only a,c" for less
 	@exec $(BIN)/python -m bench $(BENCH)
 
 .PHONY: node-modules

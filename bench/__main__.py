@@ -23,7 +23,7 @@ from bench.tokens import make_tokens
 from bench.workloads import Workloads, names
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
-_FRESH, _FRESH_QUICK = 12_000, 2_000
+_FRESH, _FRESH_QUICK = 6_000, 2_000
 _IDLE, _IDLE_QUICK = 10_000, 1_000
 
 
@@ -76,8 +76,8 @@ def _run(given: argparse.Namespace) -> None:
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench BENCH=...", description="Compares the gateway with others.")
-    parser.add_argument("--rounds", type=_positive, default=3, help="interleaved rounds for each figure [3]")
-    parser.add_argument("--seconds", type=_positive, default=3, help="of each round [3]")
+    parser.add_argument("--rounds", type=_positive, default=9, help="interleaved rounds for each figure [9]")
+    parser.add_argument("--seconds", type=_positive, default=1, help="of each round [1]")
     parser.add_argument("--only", default="", metavar="a,b", help="these workloads alone")
     parser.add_argument("--peers", default="", metavar="ID,ID", help=f"these alone: {', '.join(PEERS_BY_ID)}")
     parser.add_argument("--idle", type=_positive, default=None, help=f"idle connections in (g) [{_IDLE}]")

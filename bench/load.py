@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,21 @@ def write_requests(file: Path, requests: Iterable[Asked]) -> Path:
     return file
 
 
-def run_wrk(wrk: str, port: int, requests: Path, seconds: int, most: int = 0, threads: int = 1) -> Outcome:
-    """The requests of a file in turn, over 32 connections for each thread.
+def run_wrk(
+    wrk: str,
+    port: int,
+    requests: Path,
+    seconds: int,
+    *,
+    most: int = 0,
+    threads: int = 1,
+    connections: int = CONNECTIONS,
+) -> Outcome:
+    """The requests of a file in turn.
 
-    most: how many one thread alone sends at most; 0 for no end but time's.
+    most: how many one thread alone sends at most; 0 for no end but time's. connections: of all threads together.
     """
-    number = (f"-t{threads}", f"-c{threads * CONNECTIONS}")
+    number = (f"-t{threads}", f"-c{connections}")
     argv = [wrk, *number, f"-d{seconds}s", "--latency", "--timeout", "10s"]
     script = ["-s", str(PEERS / "load.lua"), f"http://{LOOPBACK}:{port}/", "--", str(requests), str(most)]
     try:
@@ -65,6 +74,18 @@ def run_wrk(wrk: str, port: int, requests: Path, seconds: int, most: int = 0, th
     if done.returncode:
         raise BenchError(f"wrk failed: {(done.stdout + done.stderr)[-500:]}")
     return parse_wrk(done.stdout)
+
+
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """What several loads did at the same time; of their latencies the worst."""
+    return Outcome(
+        requests=sum(one.requests for one in outcomes),
+        rate=sum(one.rate for one in outcomes),
+        p50_ms=max(one.p50_ms for one in outcomes),
+        p99_ms=max(one.p99_ms for one in outcomes),
+        not_2xx=sum(one.not_2xx for one in outcomes),
+        errors=sum(one.errors for one in outcomes),
+    )
 
 
 def parse_wrk(text: str) -> Outcome:

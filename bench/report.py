@@ -44,6 +44,7 @@ _ALONE = (
     ("i", "(i) a route with a limit for each subject"),
     ("k-1", "(k) one worker, its load and the upstream on one core"),
     ("k-2", "(k) two workers with the keeper, twice the load and the upstream on two cores"),
+    ("k-2-apart", "(k) two gateways of one worker each, twice the load and the upstream on two cores"),
     ("k-2-one-core", "(k) two workers with the keeper, the load of one and the upstream on one core"),
 )
 

@@ -1,14 +1,15 @@
 """How one figure is taken, and in which order: the rounds, the runs within them, and what a run must not show."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
 
 from bench import measure
 from bench.errors import BenchError
-from bench.load import Outcome, run_wrk
+from bench.load import CONNECTIONS, Outcome, run_wrk, together
 from bench.peer import Peer
 from bench.results import Results, Sample, percentile
 from bench.stage import FILES, Instance, Stage
@@ -63,8 +64,9 @@ class Rounds:
         self._stage = run.stage
 
     def take(self, turns: Sequence[Turn], *, twice: bool = False) -> None:
+        """Every round takes the turns the other way round than the one before, so that coming later gains nothing."""
         for number in range(self._run.options.rounds * (1 + twice)):
-            for turn in turns:
+            for turn in turns[:: -1 if number % 2 else 1]:
                 with naming(turn.instance.peer):
                     self._stage.verify(turn.instance)
                     sample = turn.run(number)
@@ -80,20 +82,35 @@ class Rounds:
 
         return Turn(row, instance, run)
 
-    def sharing(self, row: str, instance: Instance, requests: Path, cores: tuple[int, ...]) -> Turn:
-        """As `small`, with all that takes part on these cores, and as many times the load as there are cores."""
-        wrk, port, seconds = self._stage.tools.wrk, instance.place.port, self._run.options.seconds
+    def sharing(self, row: str, instances: Sequence[Instance], requests: Path, cores: tuple[int, ...]) -> Turn:
+        """As `small`, with all that takes part on these cores, and as many times the load as there are cores.
+
+        Several instances share the load, every thread of it asking each of them, and are measured as one.
+        """
+        wrk, seconds, threads = self._stage.tools.wrk, self._run.options.seconds, len(cores)
+        connections = threads * CONNECTIONS // len(instances)
+        first, *_ = instances
+        all_of_them = replace(first, processes=tuple(process for one in instances for process in one.processes))
+
+        def ask(one: Instance) -> Outcome:
+            return run_wrk(wrk, one.place.port, requests, seconds, threads=threads, connections=connections)
+
+        def ask_all() -> Outcome:
+            with ThreadPoolExecutor(len(instances)) as at_once:
+                return together(tuple(at_once.map(ask, instances)))
 
         def run(_: int) -> Sample:
-            with self._stage.sharing(instance, set(cores)):
-                return self._measured(instance, lambda: run_wrk(wrk, port, requests, seconds, 0, len(cores)), False)
+            with self._stage.sharing(all_of_them, set(cores)):
+                return self._measured(all_of_them, ask_all, False)
 
-        return Turn(row, instance, run)
+        return Turn(row, all_of_them, run)
 
     def once(self, instance: Instance, files: Sequence[Path]) -> Callable[[int], Sample]:
         """Every request of the round's file once."""
         wrk, port, most = self._stage.tools.wrk, instance.place.port, self._run.options.fresh
-        return lambda number: self._measured(instance, lambda: run_wrk(wrk, port, files[number], _LONG_S, most), False)
+        return lambda number: self._measured(
+            instance, lambda: run_wrk(wrk, port, files[number], _LONG_S, most=most), False
+        )
 
     def _measured(self, instance: Instance, run: Callable[[], Outcome], refused: bool) -> Sample:
         pids = instance.pids()

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench import measure, tokens
 from bench.errors import BenchError
-from bench.load import Asked, Outcome, parse_wrk, write_requests
+from bench.load import Asked, Outcome, parse_wrk, together, write_requests
 from bench.peer import GATEWAY, PEERS_BY_ID, PLAIN, Place, upstream
 from bench.report import Circumstances, document, tables
 from bench.results import Results, Sample, percentile, ratio
@@ -70,6 +70,12 @@ def test_refusals_and_broken_connections_are_counted() -> None:
     outcome = parse_wrk(REPORT + trouble + RATE)
 
     assert (outcome.not_2xx, outcome.errors) == (77, 10)
+
+
+def test_loads_at_the_same_time_add_up_and_the_worst_latency_counts() -> None:
+    one, other = Outcome(100, 50.0, 1.0, 9.0, not_2xx=1, errors=2), Outcome(200, 70.0, 3.0, 4.0, not_2xx=3, errors=4)
+
+    assert together([one, other]) == Outcome(300, 120.0, 3.0, 9.0, not_2xx=4, errors=6)
 
 
 @pytest.mark.parametrize(
