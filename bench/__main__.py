@@ -23,7 +23,7 @@ from bench.tokens import make_tokens
 from bench.workloads import Workloads, names
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
-_FRESH, _FRESH_QUICK = 6_000, 2_000
+_FRESH, _FRESH_QUICK = 3_000, 1_000
 _IDLE, _IDLE_QUICK = 10_000, 1_000
 
 
@@ -48,7 +48,7 @@ def _run(given: argparse.Namespace) -> None:
     raise_open_files(options.idle if "g" in workloads else 1_000)
     tools = set_up()
     _say("==> tokens")
-    tokens = make_tokens(STATE / "tokens", options.rounds * options.fresh)
+    tokens = make_tokens(STATE / "tokens", options.all_fresh)
     around = Circumstances(
         date=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=_machine(cores),

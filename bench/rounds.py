@@ -31,6 +31,11 @@ class Options:
     idle: int
     peers: tuple[Peer, ...]
 
+    @property
+    def all_fresh(self) -> int:
+        """Never-seen tokens of all rounds; (b) has twice the usual ones."""
+        return 2 * self.rounds * self.fresh
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -64,9 +69,10 @@ class Rounds:
         self._stage = run.stage
 
     def take(self, turns: Sequence[Turn], *, twice: bool = False) -> None:
-        """Every round takes the turns the other way round than the one before, so that coming later gains nothing."""
+        """Every round begins with another turn than the one before, so that nobody gains by his place."""
         for number in range(self._run.options.rounds * (1 + twice)):
-            for turn in turns[:: -1 if number % 2 else 1]:
+            first = number % len(turns)
+            for turn in (*turns[first:], *turns[:first]):
                 with naming(turn.instance.peer):
                     self._stage.verify(turn.instance)
                     sample = turn.run(number)

@@ -65,13 +65,14 @@ class Workloads:
         """Every token new: each round has its own, and shows them to each peer once."""
         fresh, count = self._stage.tokens.fresh, self._run.options.fresh
         files = [
-            self._bearers(f"fresh{number}", fresh[number * count : (number + 1) * count])
-            for number in range(self._run.options.rounds)
+            self._bearers(f"fresh{first}", fresh[first : first + count])
+            for first in range(0, self._run.options.all_fresh, count)
         ]
         with ExitStack() as on:
             instances = [on.enter_context(self._stage.on(who)) for who in self._peers(checking=True)]
             self._rounds.warm(instances, self._known)
-            self._rounds.take([Turn("b", one, self._rounds.once(one, files)) for one in instances])
+            # The rounds are short, for tokens are dear to make.
+            self._rounds.take([Turn("b", one, self._rounds.once(one, files)) for one in instances], twice=True)
 
     def c(self) -> None:
         """Refused: no token, expired, forged, unknown `kid`; 2,000 different ones of each, in turn."""
