@@ -5,6 +5,7 @@ signing key, renew a session that has run out, exchange an access key. Answers f
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -166,9 +167,13 @@ class Sessions:
         if not isinstance(found, tuple) or found[1].subject != identity.subject or self.state.is_resting("refresh"):
             return caller
         raw, refresh = found
-        work = self.state.renew(raw, refresh, margin_s=self._ahead_s(identity))
+        work = self._renew_beside(raw, refresh, self._ahead_s(identity))
         self._tasks.start(work, "renew a session ahead of its end")
         return Caller(identity, chosen.raw, self.state.receipt(refresh))
+
+    async def _renew_beside(self, raw: str, refresh: RefreshToken, margin_s: float) -> None:
+        with suppress(IdentityProviderError):  # nothing is lost yet
+            await self.state.renew(raw, refresh, margin_s=margin_s)
 
     def _is_near_end(self, identity: Identity) -> bool:
         return identity.expires_at_s - self._clock.now_s() <= self._ahead_s(identity)

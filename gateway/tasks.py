@@ -1,8 +1,11 @@
 """Work that goes on beside the request that asked for it: named, held on to, ended with the gateway."""
 
 import asyncio
+import traceback
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from gateway.telemetry import log
 
 T = TypeVar("T")
 
@@ -25,8 +28,8 @@ class Tasks:
             task.exception()  # whoever waits sees it again; nobody waiting must not be a warning at exit
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Like `spawn`, for work that nobody waits for."""
-        self.spawn(work, name).set_name(name)
+        """Like `spawn`, for work that nobody waits for; where it fails, the log says so."""
+        self.spawn(work, name).add_done_callback(_tell_of_failure)
 
     async def close(self) -> None:
         """Cancel what still runs and wait until it has ended."""
@@ -34,3 +37,12 @@ class Tasks:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _tell_of_failure(task: asyncio.Task[Any]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        # Where, and not in which words: those may repeat what somebody sent.
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        cause = type(error).__name__
+        log.error("work in the background failed", work=task.get_name(), cause=cause, at=f"{at.name}:{at.lineno}")

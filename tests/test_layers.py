@@ -38,9 +38,9 @@ LINES: tuple[tuple[str, ...], ...] = (
     ),
     ("core/routes", "core/headers", "core/forwarded", "core/assertion", "core/imagined"),
     # the shell
-    ("clock", "tasks", "settings", "steps", "files", "lines", "notify", "changes", "workers/allowances"),
+    ("clock", "settings", "steps", "files", "lines", "notify", "changes", "workers/allowances"),
     ("families", "tallies", "telemetry", "audit", "assertion_keys"),
-    ("traces", "certificates", "upstream_tls"),
+    ("tasks", "traces", "certificates", "upstream_tls"),
     (
         "routefile/yamlmarks",
         "routefile/urls",

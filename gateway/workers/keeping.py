@@ -41,12 +41,14 @@ async def keep(plan: Plan, after: Sequence[Any] | None, control: socket) -> None
 
 async def _obey(reader: asyncio.StreamReader, plan: Plan, keeper: Keeper, signals: Signals) -> None:
     """The parent says when all stop; where it ends without a word, the workers finish what they do, and that is all."""
-    while said := (await reader.readline()).split():
-        match said:
-            case [b"ended", process]:
-                keeper.count_end(process.decode())
-            case _:
-                keeper.stopping()
+    # One that is killed, and leaves unread what it was told, breaks the connection instead of ending it.
+    with suppress(OSError):
+        while said := (await reader.readline()).split():
+            match said:
+                case [b"ended", process]:
+                    keeper.count_end(process.decode())
+                case _:
+                    keeper.stopping()
     keeper.stopping()
     log.critical("the parent is gone; the workers finish what runs, and all ends")
     await _emptied(plan, keeper)

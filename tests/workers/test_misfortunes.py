@@ -263,6 +263,18 @@ async def test_without_their_parent_the_others_idle_until_all_is_finished(fleet_
         assert taken < 10  # hundredths of a second, in one second
 
 
+async def test_the_keeper_ends_with_a_parent_that_left_its_words_unread(fleet_of: OpenFleet) -> None:
+    async with fleet_of() as fleet:
+        fleet.process.send_signal(signal.SIGSTOP)
+        await fleet.asked("/metrics")  # the parent is told of every count
+        fleet.process.kill()
+        await fleet.until_logged("the parent is gone; the workers finish what runs, and all ends")
+
+        async with asyncio.timeout(10):
+            while (await fleet.asked("/readyz")).status:
+                await asyncio.sleep(0.02)
+
+
 def cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
