@@ -7,7 +7,7 @@ import shutil
 import signal
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import certifi
@@ -265,14 +265,18 @@ async def test_without_their_parent_the_others_idle_until_all_is_finished(fleet_
 
 async def test_the_keeper_ends_with_a_parent_that_left_its_words_unread(fleet_of: OpenFleet) -> None:
     async with fleet_of() as fleet:
-        fleet.process.send_signal(signal.SIGSTOP)
-        await fleet.asked("/metrics")  # the parent is told of every count
-        fleet.process.kill()
-        await fleet.until_logged("the parent is gone; the workers finish what runs, and all ends")
+        try:
+            fleet.process.send_signal(signal.SIGSTOP)
+            await fleet.asked("/metrics")  # the parent is told of every count
+            fleet.process.kill()
+            await fleet.until_logged("the parent is gone; the workers finish what runs, and all ends")
 
-        async with asyncio.timeout(10):
-            while (await fleet.asked("/readyz")).status:
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(10):
+                while (await fleet.asked("/readyz")).status:
+                    await asyncio.sleep(0.02)
+        finally:
+            with suppress(ProcessLookupError):
+                fleet.kill("keeper")  # nobody else would end one that lived on
 
 
 def cpu_ticks(pid: int) -> int:
