@@ -192,7 +192,7 @@ class Workloads:
 
         And two gateways that know nothing of each other: what two cores cost without workers.
         """
-        # A few per cent are at stake here, and where in memory a process happens to lie makes as much of a difference.
+        # A few per cent are at stake here: more rounds, and none of it shall hang on how one process happened to start.
         for _ in range(_STARTED_AGAIN):
             with ExitStack() as on:
                 self._rounds.take([self._sharing(on, row) for row in _WORKERS])
